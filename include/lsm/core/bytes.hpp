@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <lsm/config.hpp>
+
+namespace lsm {
+
+/// Byte strings. Both compare as unsigned bytes, a proper prefix first: char_traits<char> compares its characters as
+/// unsigned char, so std::less, operator< and operator<=> of these types are the key order of every lsm file.
+using bytes = std::string;
+using bytes_view = std::string_view;
+
+/// A byte string whose memory comes from `Alloc`.
+template <class Alloc>
+using basic_bytes =
+    std::basic_string<char, std::char_traits<char>, typename std::allocator_traits<Alloc>::template rebind_alloc<char>>;
+
+/// The longest key or value, in bytes: the formats store lengths in 32 bits.
+inline constexpr std::size_t max_length = 0xffff'ffff;
+
+}  // namespace lsm

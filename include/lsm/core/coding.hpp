@@ -1,0 +1,72 @@
+#pragma once
+
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include <lsm/core/bytes.hpp>
+
+/// Fixed-width little-endian integers, and a reader that checks every length before it moves.
+namespace lsm::detail {
+
+template <std::unsigned_integral T>
+[[nodiscard]] constexpr T byte_swapped(T value) noexcept {
+    T out = 0;
+    for (std::size_t i = 0; i < sizeof(T); ++i) out = static_cast<T>(out << 8 | ((value >> 8 * i) & 0xff));
+    return out;
+}
+
+/// Requires sizeof(T) bytes at `from`.
+template <std::unsigned_integral T>
+[[nodiscard]] inline T load_le(const char* from) noexcept {
+    T value;
+    std::memcpy(&value, from, sizeof value);
+    if constexpr (std::endian::native == std::endian::big) value = byte_swapped(value);
+    return value;
+}
+
+/// Requires room for sizeof(T) bytes at `to`.
+template <std::unsigned_integral T>
+inline void store_le(char* to, T value) noexcept {
+    if constexpr (std::endian::native == std::endian::big) value = byte_swapped(value);
+    std::memcpy(to, &value, sizeof value);
+}
+
+template <std::unsigned_integral T, class Out>
+void append_le(Out& out, T value) {
+    char raw[sizeof value];
+    store_le(raw, value);
+    out.append(raw, sizeof raw);
+}
+
+/// Reads fields from the front of a byte string. A read that needs more than is left returns false and moves nothing.
+class field_reader {
+public:
+    explicit field_reader(bytes_view in) noexcept : in_(in) {}
+
+    template <std::unsigned_integral T>
+    [[nodiscard]] bool read(T& out) noexcept {
+        if (left() < sizeof(T)) return false;
+        out = load_le<T>(in_.data() + offset_);
+        offset_ += sizeof(T);
+        return true;
+    }
+
+    [[nodiscard]] bool read(std::size_t length, bytes_view& out) noexcept {
+        if (left() < length) return false;
+        out = {in_.data() + offset_, length};
+        offset_ += length;
+        return true;
+    }
+
+    [[nodiscard]] std::size_t offset() const noexcept { return offset_; }
+    [[nodiscard]] std::size_t left() const noexcept { return in_.size() - offset_; }
+
+private:
+    bytes_view in_;
+    std::size_t offset_ = 0;
+};
+
+}  // namespace lsm::detail

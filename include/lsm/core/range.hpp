@@ -1,0 +1,87 @@
+#pragma once
+
+#include <utility>
+
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/cursor.hpp>
+
+namespace lsm::detail {
+
+/// One end of a range of keys; open until set.
+template <class Alloc>
+class key_bound {
+public:
+    explicit key_bound(const Alloc& alloc = {}) : key_(alloc) {}
+
+    void set(bytes_view key) {
+        key_.assign(key);
+        set_ = true;
+    }
+    /// To the smallest key above all keys that begin with `prefix`; open if there is none.
+    void set_behind_prefix(bytes_view prefix) {
+        while (!prefix.empty() && prefix.back() == '\xff') prefix.remove_suffix(1);
+        if (prefix.empty()) return;
+        set(prefix);
+        key_.back() = static_cast<char>(static_cast<unsigned char>(key_.back()) + 1);
+    }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return set_; }
+    [[nodiscard]] bytes_view operator*() const noexcept { return key_; }
+
+private:
+    basic_bytes<Alloc> key_;
+    bool set_ = false;
+};
+
+/// The keys from `from` (included) to `to` (not included); without a bound, to that end. Backwards when `reverse`.
+template <class Alloc>
+struct key_range {
+    explicit key_range(const Alloc& alloc = {}) : from(alloc), to(alloc) {}
+
+    key_bound<Alloc> from;
+    key_bound<Alloc> to;
+    bool reverse = false;
+};
+
+/// A cursor confined to a range, and turned round if the range is. Stands on the range's first entry when made.
+template <cursor C, class Alloc>
+class range_cursor {
+public:
+    range_cursor(C inner, key_range<Alloc> range) : inner_(std::move(inner)), range_(std::move(range)) {
+        seek_to_first();
+    }
+
+    [[nodiscard]] bool valid() const { return inner_.valid() && inside(); }
+    [[nodiscard]] bytes_view key() const { return inner_.key(); }
+    [[nodiscard]] entry_view entry() const { return inner_.entry(); }
+    [[nodiscard]] result<void> status() const { return inner_.status(); }
+
+    void next() { range_.reverse ? inner_.prev() : inner_.next(); }
+    void prev() { range_.reverse ? inner_.next() : inner_.prev(); }
+    void seek_to_first() { range_.reverse ? to_high_end() : to_low_end(); }
+    void seek_to_last() { range_.reverse ? to_low_end() : to_high_end(); }
+
+    /// To the first entry, in the direction of the range, that is not before `key`.
+    void seek(bytes_view key) {
+        if (range_.reverse) {
+            if (range_.to && key >= *range_.to) return to_high_end();
+            seek_not_above(inner_, key);
+        } else {
+            if (range_.from && key < *range_.from) return to_low_end();
+            inner_.seek(key);
+        }
+    }
+
+private:
+    [[nodiscard]] bool inside() const {
+        const bytes_view at = inner_.key();
+        return (!range_.from || at >= *range_.from) && (!range_.to || at < *range_.to);
+    }
+    void to_low_end() { range_.from ? inner_.seek(*range_.from) : inner_.seek_to_first(); }
+    void to_high_end() { range_.to ? seek_below(inner_, *range_.to) : inner_.seek_to_last(); }
+
+    C inner_;
+    key_range<Alloc> range_;
+};
+
+}  // namespace lsm::detail

@@ -1,0 +1,162 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lsm/core/batch_coding.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/db/file_names.hpp>
+#include <lsm/db/options.hpp>
+#include <lsm/io/file.hpp>
+#include <lsm/memtable/memtable.hpp>
+#include <lsm/wal/reader.hpp>
+
+namespace lsm::detail {
+
+/// What lies in a database directory, by the names alone.
+struct directory_contents {
+    bool manifest = false;
+    bool log = false;
+    std::vector<std::uint64_t> tables;
+    std::vector<std::uint64_t> frozen_logs;  // ascending: oldest first
+    std::vector<std::string> temporaries;
+    std::uint64_t highest_table_id = 0;  // of tables that were being written, too
+    std::uint64_t highest_cut_log = 0;
+
+    static result<directory_contents> read(io::file_system& fs, std::string_view directory) {
+        directory_contents out;
+        auto listed = fs.list(directory, [&](std::string_view name) { out.add(name); });
+        if (!listed) return std::move(listed).error().in(directory);
+        std::sort(out.frozen_logs.begin(), out.frozen_logs.end());
+        return out;
+    }
+
+private:
+    void add(std::string_view name) {
+        if (name == manifest_name) manifest = true;
+        if (name == log_name) log = true;
+        if (is_temporary(name)) temporaries.emplace_back(name);
+        if (const auto id = temporary_table_id(name)) highest_table_id = std::max(highest_table_id, *id);
+        if (const auto number = frozen_log_number(name)) frozen_logs.push_back(*number);
+        if (const auto number = cut_log_number(name)) highest_cut_log = std::max(highest_cut_log, *number);
+        if (const auto id = table_id(name)) {
+            tables.push_back(*id);
+            highest_table_id = std::max(highest_table_id, *id);
+        }
+    }
+};
+
+/// Makes a directory and the parents it lacks, each durable in its own parent. That it exists is fine.
+inline result<void> make_directories(io::file_system& fs, std::string_view path) {
+    auto made = fs.make_directory(path);
+    if (!made && made.error().code == errc::exists) return {};
+    if (!made && made.error().code == errc::not_found && parent_directory(path) != path && !path.empty()) {
+        if (auto parents = make_directories(fs, parent_directory(path)); !parents) return parents;
+        made = fs.make_directory(path);
+    }
+    if (!made) return std::move(made).error().in(path);
+    const auto parent = parent_directory(path);
+    if (auto synced = fs.sync_directory(parent); !synced) return std::move(synced).error().in(parent);
+    return {};
+}
+
+/// Replays logs, oldest first, into a memtable. Nothing on the disk changes.
+template <class Alloc>
+class log_replay {
+public:
+    /// A stretch of a log that was left out and is to be kept.
+    struct cut {
+        std::string path;
+        std::uint64_t offset;
+        std::uint64_t size;
+    };
+
+    log_replay(io::file_system& fs, memtable_core<Alloc>& into, wal::recovery mode, const Alloc& alloc)
+        : fs_(fs), into_(into), mode_(mode), alloc_(alloc) {}
+
+    /// Replays the log at `path`. A frozen log was synced before it was renamed, so it has no excuse for a torn end.
+    result<void> replay(const std::string& path, bool frozen) {
+        auto file = io::file::open(fs_, path, io::open_mode::read_no_follow);
+        if (!file) return std::move(file).error();
+        if (stopped_) {
+            const auto size = file->size();
+            if (!size) return size.error();
+            leave_out({path, 0, *size});
+            return {};
+        }
+        const bool strict = frozen && mode_ == wal::recovery::strict_tail;
+        auto records = wal::basic_reader<Alloc>::open(*std::move(file), strict ? wal::recovery::absolute : mode_, alloc_);
+        if (!records) return std::move(records).error();
+        for (;;) {
+            auto record = records->next();
+            if (!record) return std::move(record).error();
+            if (!*record) break;
+            apply(**record);
+        }
+        report_.records += records->records();
+        intact_bytes_ = records->end();
+        for (const auto& [offset, size] : records->cut_ranges()) leave_out({path, offset, size});
+        return {};
+    }
+
+    [[nodiscard]] sequence written() const noexcept { return written_; }
+    [[nodiscard]] const recovery_report& report() const noexcept { return report_; }
+    /// Where the last intact record of the last log ended.
+    [[nodiscard]] std::uint64_t intact_bytes() const noexcept { return intact_bytes_; }
+    /// What a mode that cuts more than a torn end has left out.
+    [[nodiscard]] const std::vector<cut>& to_keep() const noexcept { return to_keep_; }
+
+private:
+    // The reader has checked the batch.
+    void apply(bytes_view encoded) {
+        batch_reader batch(encoded);
+        bytes_view key;
+        entry_view entry;
+        ++written_;
+        while (batch.next(key, entry)) into_.add(key, entry, written_);
+    }
+
+    void leave_out(cut what) {
+        report_.cut_bytes += what.size;
+        if (mode_ == wal::recovery::point_in_time) stopped_ = true;
+        if (mode_ != wal::recovery::strict_tail && what.size != 0) to_keep_.push_back(std::move(what));
+    }
+
+    io::file_system& fs_;
+    memtable_core<Alloc>& into_;
+    wal::recovery mode_;
+    Alloc alloc_;
+    bool stopped_ = false;
+    sequence written_ = 0;
+    std::uint64_t intact_bytes_ = 0;
+    recovery_report report_;
+    std::vector<cut> to_keep_;
+};
+
+/// Writes the stretches of logs that were left out into a new file, one behind the other, durably.
+template <class Cuts>
+result<void> keep_cuts(io::file_system& fs, std::string_view directory, std::uint64_t number, const Cuts& cuts) {
+    auto to = io::file::open(fs, joined(directory, cut_log_name(number)), io::open_mode::create_exclusive);
+    if (!to) return std::move(to).error();
+    for (const auto& [path, offset, size] : cuts) {
+        auto from = io::file::open(fs, path, io::open_mode::read_no_follow);
+        if (!from) return std::move(from).error();
+        char piece[std::size_t{4} << 10];
+        for (std::uint64_t done = 0; done < size;) {
+            const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(sizeof piece, size - done));
+            if (auto read = from->read_exactly(offset + done, {piece, length}); !read) return read;
+            if (auto written = to->append({piece, length}); !written) return written;
+            done += length;
+        }
+    }
+    if (auto synced = to->sync(); !synced) return synced;
+    if (auto closed = to->close(); !closed) return closed;
+    if (auto synced = fs.sync_directory(directory); !synced) return std::move(synced).error().in(directory);
+    return {};
+}
+
+}  // namespace lsm::detail

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include <lsm/core/batch_coding.hpp>
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/coding.hpp>
+#include <lsm/core/entry.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/fwd.hpp>
+#include <lsm/policy/policies.hpp>
+
+namespace lsm::detail {
+
+/// A write batch over bytes, held in its encoded form.
+template <class Alloc>
+class batch_builder {
+public:
+    explicit batch_builder(const Alloc& alloc) : encoded_(batch_header_bytes, '\0', alloc) {}
+
+    void add(bytes_view key, entry_view entry) {
+        if (key.size() > max_length || entry.value.size() > max_length || count_ == std::numeric_limits<std::uint32_t>::max()) {
+            too_large_ = true;
+            return;
+        }
+        encoded_.reserve(encoded_.size() + 9 + key.size() + entry.value.size() + encoded_.size() / 2);
+        append_batch_operation(encoded_, key, entry);
+        store_le(encoded_.data(), ++count_);
+    }
+
+    void clear() {
+        encoded_.resize(batch_header_bytes);
+        store_le(encoded_.data(), count_ = 0);
+        too_large_ = false;
+    }
+
+    [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
+    [[nodiscard]] bytes_view encoded() const noexcept { return encoded_; }
+    /// Whether it is, or an operation was, longer than the formats can store.
+    [[nodiscard]] bool too_large() const noexcept { return too_large_ || encoded_.size() > max_length; }
+
+private:
+    basic_bytes<Alloc> encoded_;
+    std::uint32_t count_ = 0;
+    bool too_large_ = false;
+};
+
+}  // namespace lsm::detail
+
+namespace lsm {
+
+/// Puts and deletes that a database applies together: all of them or none, for readers and after a crash. They apply in
+/// order, so the last one on a key wins.
+template <class Policies>
+class basic_write_batch {
+    using alloc = typename Policies::allocator_type;
+
+public:
+    using policies_type = Policies;
+
+    explicit basic_write_batch(const alloc& allocator = {}) : alloc_(allocator), batch_(allocator) {}
+
+    /// A key or value too long to store makes the database refuse the whole batch. If the allocator throws, nothing has
+    /// changed.
+    void put(typename Policies::key_argument key, typename Policies::value_argument value) {
+        const detail::encoded_key<Policies> k(key, alloc_);
+        const detail::encoded_value<Policies> v(value, alloc_);
+        batch_.add(k.view(), {entry_type::value, v.view()});
+    }
+    void del(typename Policies::key_argument key) {
+        const detail::encoded_key<Policies> k(key, alloc_);
+        batch_.add(k.view(), {entry_type::tombstone, {}});
+    }
+    void clear() { batch_.clear(); }
+
+    /// Operations.
+    [[nodiscard]] std::uint32_t count() const noexcept { return batch_.count(); }
+    /// Bytes of the encoding.
+    [[nodiscard]] std::size_t size_bytes() const noexcept { return batch_.encoded().size(); }
+    [[nodiscard]] bool too_large() const noexcept { return batch_.too_large(); }
+
+    /// The encoding; valid until the batch changes.
+    [[nodiscard]] bytes_view encode() const noexcept { return batch_.encoded(); }
+
+    /// The batch of an encoding. Errors, with the offset: short_input, bad_type, trailing_bytes; bad_key and bad_value for
+    /// bytes that the policies' codecs refuse. Memory in proportion to `in`, whatever it claims.
+    static result<basic_write_batch> decode(bytes_view in, const alloc& allocator = {}) {
+        if (auto checked = detail::check_batch(in); !checked) return std::move(checked).error();
+        basic_write_batch out(allocator);
+        detail::batch_reader operations(in);
+        bytes_view key;
+        entry_view entry;
+        while (operations.next(key, entry)) {
+            if (!detail::decode_key<Policies>(key)) return detail::failure_at(operations.offset(), errc::bad_key, "in a write batch");
+            if (!entry.tombstone() && !detail::decode_value<Policies>(entry.value))
+                return detail::failure_at(operations.offset(), errc::bad_value, "in a write batch");
+            out.batch_.add(key, entry);
+        }
+        return out;
+    }
+
+private:
+    friend class basic_db<Policies>;
+
+    [[no_unique_address]] alloc alloc_;
+    detail::batch_builder<alloc> batch_;
+};
+
+}  // namespace lsm

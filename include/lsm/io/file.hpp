@@ -1,0 +1,129 @@
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/io/file_system.hpp>
+
+namespace lsm::io {
+
+/// An open file, closed when it goes; its errors name the path. Move-only. The file_system must outlive it. Reading is safe
+/// from many threads, everything else is for one at a time. Every byte of a file that is written comes from append().
+class file {
+public:
+    /// No file: only assignment and destruction may follow.
+    file() = default;
+    file(file_system& fs, file_system::handle handle, std::string path)
+        : fs_(&fs), handle_(handle), path_(std::move(path)) {}
+    file(file&& other) noexcept
+        : fs_(std::exchange(other.fs_, nullptr)),
+          handle_(other.handle_),
+          end_(other.end_),
+          path_(std::move(other.path_)) {}
+    file& operator=(file&& other) noexcept {
+        file old(std::move(*this));
+        fs_ = std::exchange(other.fs_, nullptr);
+        handle_ = other.handle_;
+        end_ = other.end_;
+        path_ = std::move(other.path_);
+        return *this;
+    }
+    ~file() {
+        if (fs_ != nullptr) static_cast<void>(fs_->close(handle_));
+    }
+
+    static result<file> open(file_system& fs, std::string_view path, open_mode mode) {
+        auto handle = fs.open(path, mode);
+        if (!handle) return std::move(handle).error().in(path);
+        return file(fs, *handle, std::string(path));
+    }
+    static result<file> lock(file_system& fs, std::string_view path) {
+        auto handle = fs.lock(path);
+        if (!handle) return std::move(handle).error().in(path);
+        return file(fs, *handle, std::string(path));
+    }
+
+    [[nodiscard]] bool is_open() const noexcept { return fs_ != nullptr; }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] file_system& system() const noexcept { return *fs_; }
+
+    /// Fills `into` from `offset` on; fewer bytes only at the end of the file.
+    result<std::size_t> read_at(std::uint64_t offset, std::span<char> into) const {
+        std::size_t done = 0;
+        while (done < into.size()) {
+            auto got = fs_->read_at(handle_, offset + done, into.subspan(done));
+            if (got && *got == 0) break;
+            if (got) {
+                done += *got;
+            } else if (got.error().sys != EINTR) {
+                return std::move(got).error().in(path_);
+            }
+        }
+        return done;
+    }
+
+    /// Fills all of `into`; a file that ends before is errc::short_input.
+    result<void> read_exactly(std::uint64_t offset, std::span<char> into) const {
+        auto got = read_at(offset, into);
+        if (!got) return std::move(got).error();
+        if (*got != into.size())
+            return detail::failure_at(offset + *got, errc::short_input, "the file ends here").in(path_);
+        return {};
+    }
+
+    /// Writes all of `data` behind what was appended before. After an error a part of it may be there; truncate() takes
+    /// it away.
+    result<void> append(bytes_view data) {
+        while (!data.empty()) {
+            auto put = fs_->write_at(handle_, end_, data);
+            if (put) {
+                data.remove_prefix(*put);
+                end_ += *put;
+            } else if (put.error().sys != EINTR) {
+                return std::move(put).error().in(path_);
+            }
+        }
+        return {};
+    }
+
+    result<void> sync_data() { return named(fs_->sync_data(handle_)); }
+    result<void> sync() { return named(fs_->sync(handle_)); }
+    result<void> truncate(std::uint64_t size) {
+        end_ = size;
+        return named(fs_->truncate(handle_, size));
+    }
+    result<std::uint64_t> size() const { return named(fs_->size(handle_)); }
+
+    /// Gives the file another name, in place of whatever had it.
+    result<void> rename(std::string_view to) {
+        if (auto done = fs_->rename(path_, to); !done) return std::move(done).error().in(to);
+        path_ = to;
+        return {};
+    }
+
+    /// Closes the file and reports what the system says to it; there is no file afterwards. Closing none is fine.
+    result<void> close() {
+        if (fs_ == nullptr) return {};
+        return named(std::exchange(fs_, nullptr)->close(handle_));
+    }
+
+private:
+    template <class T>
+    result<T> named(result<T> done) const {
+        if (!done) return std::move(done).error().in(path_);
+        return done;
+    }
+
+    file_system* fs_ = nullptr;
+    file_system::handle handle_ = -1;
+    std::uint64_t end_ = 0;
+    std::string path_;
+};
+
+}  // namespace lsm::io

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/function_ref.hpp>
+#include <lsm/core/result.hpp>
+
+namespace lsm::io {
+
+/// How a file is opened. Every mode refuses what is not a regular file, and no mode waits for anything.
+enum class open_mode : unsigned char {
+    read,              ///< read_at and size; a symbolic link as the last part of the path is followed
+    read_no_follow,    ///< the same, but a symbolic link is refused
+    create_exclusive,  ///< a new file, to write; errc::exists if anything has that name
+};
+
+/// Everything lsm may do to a disk; the seam at which tests inject faults and users put simulated disks. Implementations:
+/// posix_file_system, memory_file_system.
+///
+/// Operations do what the system call of that name does, once: short reads and writes and EINTR are for the caller
+/// (io::file deals with them). Errors carry the errno and name the operation; whoever knows the path adds it.
+///
+/// Requires of an implementation: threads may use it at the same time, a single handle included.
+class file_system {
+public:
+    using handle = int;
+
+    virtual ~file_system() = default;
+
+    virtual result<handle> open(std::string_view path, open_mode mode) = 0;
+    /// Always gives the handle back, also when it reports an error.
+    virtual result<void> close(handle file) = 0;
+    /// Bytes read: fewer than asked for are legal, 0 is the end of the file.
+    virtual result<std::size_t> read_at(handle file, std::uint64_t offset, std::span<char> into) = 0;
+    /// Bytes written: fewer than given are legal. Writing beyond the end fills the gap with zeros.
+    virtual result<std::size_t> write_at(handle file, std::uint64_t offset, bytes_view data) = 0;
+    /// The file's bytes, and what is needed to find them again, are on the disk.
+    virtual result<void> sync_data(handle file) = 0;
+    /// The same, and all other metadata.
+    virtual result<void> sync(handle file) = 0;
+    virtual result<std::uint64_t> size(handle file) = 0;
+    virtual result<void> truncate(handle file, std::uint64_t size) = 0;
+    /// Reserves disk space up to `size` and makes the file that long, zeros behind what it had.
+    virtual result<void> allocate(handle file, std::uint64_t size) = 0;
+
+    /// Replaces `to`, in one step for every observer and after a crash.
+    virtual result<void> rename(std::string_view from, std::string_view to) = 0;
+    /// A second name for a file; errc::exists if anything has it.
+    virtual result<void> link(std::string_view from, std::string_view to) = 0;
+    virtual result<void> remove(std::string_view path) = 0;
+    virtual result<void> make_directory(std::string_view path) = 0;
+    /// The names in a directory (files created, renamed, removed) are on the disk.
+    virtual result<void> sync_directory(std::string_view path) = 0;
+    /// Calls `each` with every name in the directory but "." and "..", in no order.
+    virtual result<void> list(std::string_view path, detail::function_ref<void(std::string_view)> each) = 0;
+
+    /// Creates the file if need be and locks it against every other lock() of this path, in this process or another,
+    /// until the handle is closed or the process ends; errc::locked at once if it is taken.
+    virtual result<handle> lock(std::string_view path) = 0;
+};
+
+}  // namespace lsm::io
+
+namespace lsm::detail {
+
+/// "dir/name".
+[[nodiscard]] inline std::string joined(std::string_view directory, std::string_view name) {
+    std::string out(directory);
+    if (!out.empty() && out.back() != '/') out.push_back('/');
+    return out.append(name);
+}
+
+/// The directory that holds `path`.
+[[nodiscard]] inline std::string_view parent_directory(std::string_view path) noexcept {
+    while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+    const auto slash = path.rfind('/');
+    if (slash == std::string_view::npos) return ".";
+    path = path.substr(0, slash);
+    while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+    return path.empty() ? "/" : path;
+}
+
+}  // namespace lsm::detail

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/io/file.hpp>
+
+namespace lsm::io {
+
+/// Bytes read front to back, from memory or from a file. A file is read through a buffer as large as the largest piece that
+/// was taken (64 KiB at least); its size is the one it had when reading began.
+template <class Alloc = std::allocator<std::byte>>
+class input {
+public:
+    /// Reads `data`, which must outlive the input.
+    explicit input(bytes_view data, const Alloc& alloc = {}) : memory_(data), size_(data.size()), buffer_(alloc) {}
+    /// Reads `from`, which must outlive the input, from `start` up to `size`. Requires start <= size.
+    input(const file& from, std::uint64_t size, const Alloc& alloc = {}, std::uint64_t start = 0)
+        : file_(&from), offset_(start), size_(size), buffer_(alloc) {}
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+    [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+    [[nodiscard]] std::uint64_t left() const noexcept { return size_ - offset_; }
+
+    /// The next `length` bytes, in one piece, valid until the next take(). Requires length <= left(). An error is the
+    /// file's.
+    result<bytes_view> take(std::size_t length) {
+        const auto start = static_cast<std::size_t>(offset_);
+        if (file_ == nullptr) {
+            offset_ += length;
+            return memory_.substr(start, length);
+        }
+        if (buffer_.size() - taken_ < length)
+            if (auto filled = fill(length); !filled) return std::move(filled).error();
+        const bytes_view out = bytes_view(buffer_).substr(taken_, length);
+        taken_ += length;
+        offset_ += length;
+        return out;
+    }
+
+private:
+    result<void> fill(std::size_t length) {
+        const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(std::max(length, smallest_read), left()));
+        buffer_.erase(0, taken_);
+        taken_ = 0;
+        const std::size_t kept = buffer_.size();
+        buffer_.resize(want);
+        auto read = file_->read_exactly(offset_ + kept, {buffer_.data() + kept, want - kept});
+        if (!read) buffer_.resize(kept);
+        return read;
+    }
+
+    static constexpr std::size_t smallest_read = std::size_t{64} << 10;
+
+    const file* file_ = nullptr;
+    bytes_view memory_;
+    std::uint64_t offset_ = 0;
+    std::uint64_t size_;
+    basic_bytes<Alloc> buffer_;  // the file's bytes around offset_, of which the first taken_ are behind it
+    std::size_t taken_ = 0;
+};
+
+}  // namespace lsm::io

@@ -1,0 +1,198 @@
+#pragma once
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include <lsm/core/result.hpp>
+#include <lsm/io/file_system.hpp>
+
+namespace lsm::io {
+
+/// The system's files. Holds nothing; every descriptor is close-on-exec.
+class posix_file_system final : public file_system {
+public:
+    result<handle> open(std::string_view path, open_mode mode) override {
+        // Without O_NONBLOCK a FIFO would hold us up before we can see that it is no regular file.
+        int flags = O_CLOEXEC | O_NONBLOCK;
+        switch (mode) {
+            case open_mode::read: flags |= O_RDONLY; break;
+            case open_mode::read_no_follow: flags |= O_RDONLY | O_NOFOLLOW; break;
+            case open_mode::create_exclusive: flags |= O_WRONLY | O_CREAT | O_EXCL; break;
+        }
+        return open_regular(path, flags);
+    }
+
+    result<void> close(handle file) override { return checked("close", ::close(file)); }
+
+    result<std::size_t> read_at(handle file, std::uint64_t offset, std::span<char> into) override {
+        return counted("read", ::pread(file, into.data(), into.size(), static_cast<off_t>(offset)));
+    }
+    result<std::size_t> write_at(handle file, std::uint64_t offset, bytes_view data) override {
+        return counted("write", ::pwrite(file, data.data(), data.size(), static_cast<off_t>(offset)));
+    }
+
+#if defined(__APPLE__)
+    result<void> sync_data(handle file) override { return sync(file); }
+    result<void> sync(handle file) override { return checked("fsync", ::fcntl(file, F_FULLFSYNC)); }
+#else
+    result<void> sync_data(handle file) override { return checked("fdatasync", ::fdatasync(file)); }
+    result<void> sync(handle file) override { return checked("fsync", ::fsync(file)); }
+#endif
+
+    result<std::uint64_t> size(handle file) override {
+        struct stat about;
+        if (::fstat(file, &about) != 0) return detail::system_failure("fstat", errno);
+        return static_cast<std::uint64_t>(about.st_size);
+    }
+    result<void> truncate(handle file, std::uint64_t size) override {
+        return checked("ftruncate", ::ftruncate(file, static_cast<off_t>(size)));
+    }
+    result<void> allocate(handle file, std::uint64_t size) override {
+#if defined(__APPLE__)
+        return truncate(file, size);
+#else
+        if (const int sys = ::posix_fallocate(file, 0, static_cast<off_t>(size)); sys != 0)
+            return detail::system_failure("fallocate", sys);
+        return {};
+#endif
+    }
+
+    result<void> rename(std::string_view from, std::string_view to) override {
+        const c_path source(from), target(to);
+        if (!source || !target) return detail::system_failure("rename", ENAMETOOLONG);
+        return checked("rename", ::rename(source.get(), target.get()));
+    }
+    result<void> link(std::string_view from, std::string_view to) override {
+        const c_path source(from), target(to);
+        if (!source || !target) return detail::system_failure("link", ENAMETOOLONG);
+        return checked("link", ::link(source.get(), target.get()));
+    }
+    result<void> remove(std::string_view path) override {
+        const c_path target(path);
+        if (!target) return detail::system_failure("unlink", ENAMETOOLONG);
+        return checked("unlink", ::unlink(target.get()));
+    }
+    result<void> make_directory(std::string_view path) override {
+        const c_path target(path);
+        if (!target) return detail::system_failure("mkdir", ENAMETOOLONG);
+        return checked("mkdir", ::mkdir(target.get(), 0777));
+    }
+
+    result<void> sync_directory(std::string_view path) override {
+        auto directory = open_descriptor(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (!directory) return std::move(directory).error();
+        auto synced = sync(*directory);
+        ::close(*directory);
+        return synced;
+    }
+
+    result<void> list(std::string_view path, detail::function_ref<void(std::string_view)> each) override {
+        auto descriptor = open_descriptor(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (!descriptor) return std::move(descriptor).error();
+        const std::unique_ptr<DIR, directory_closer> directory(::fdopendir(*descriptor));
+        if (!directory) {
+            const int sys = errno;
+            ::close(*descriptor);
+            return detail::system_failure("opendir", sys);
+        }
+        for (;;) {
+            errno = 0;
+            const dirent* const entry = ::readdir(directory.get());
+            if (entry == nullptr) return errno == 0 ? result<void>() : detail::system_failure("readdir", errno);
+            const std::string_view name = entry->d_name;
+            if (name != "." && name != "..") each(name);
+        }
+    }
+
+    result<handle> lock(std::string_view path) override {
+        for (;;) {
+            auto file = open_regular(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+            if (!file) return file;
+            if (::flock(*file, LOCK_EX | LOCK_NB) != 0) {
+                const int sys = errno;
+                ::close(*file);
+                if (sys == EINTR) continue;
+                if (sys == EWOULDBLOCK) return detail::failure(errc::locked, "in use by another process or handle");
+                return detail::system_failure("flock", sys);
+            }
+            // The lock is good only if the file that was locked still has the name.
+            struct stat locked, named;
+            if (::fstat(*file, &locked) == 0 && ::lstat(c_path(path).get(), &named) == 0 &&
+                locked.st_dev == named.st_dev && locked.st_ino == named.st_ino)
+                return file;
+            ::close(*file);
+        }
+    }
+
+private:
+    // A path with the zero behind it that system calls want, on the stack; false if no file can have it.
+    class c_path {
+    public:
+        explicit c_path(std::string_view path) noexcept
+            : good_(path.size() < sizeof raw_ && path.find('\0') == std::string_view::npos) {
+            if (!good_) path = {};
+            path.copy(raw_, path.size());
+            raw_[path.size()] = '\0';
+        }
+        explicit operator bool() const noexcept { return good_; }
+        [[nodiscard]] const char* get() const noexcept { return raw_; }
+
+    private:
+        bool good_;
+        char raw_[PATH_MAX];
+    };
+
+    struct directory_closer {
+        void operator()(DIR* directory) const noexcept { ::closedir(directory); }
+    };
+
+    static result<void> checked(std::string_view operation, int outcome) {
+        if (outcome != 0) return detail::system_failure(operation, errno);
+        return {};
+    }
+    static result<std::size_t> counted(std::string_view operation, ssize_t outcome) {
+        if (outcome < 0) return detail::system_failure(operation, errno);
+        return static_cast<std::size_t>(outcome);
+    }
+
+    static result<handle> open_descriptor(std::string_view path, int flags) {
+        const c_path target(path);
+        if (!target) return detail::system_failure("open", ENAMETOOLONG);
+        int file = -1;
+        do {
+            file = ::open(target.get(), flags, 0666);
+        } while (file < 0 && errno == EINTR);
+        if (file < 0) return detail::system_failure("open", errno);
+        return file;
+    }
+
+    static result<handle> open_regular(std::string_view path, int flags) {
+        auto file = open_descriptor(path, flags);
+        if (!file) return file;
+        struct stat about;
+        const bool known = ::fstat(*file, &about) == 0;
+        if (known && S_ISREG(about.st_mode)) return file;
+        const int sys = errno;
+        ::close(*file);
+        if (!known) return detail::system_failure("fstat", sys);
+        return detail::failure(errc::invalid_argument, "not a regular file");
+    }
+};
+
+/// The file system that is used where options name no other.
+[[nodiscard]] inline posix_file_system& default_file_system() noexcept {
+    static posix_file_system system;
+    return system;
+}
+
+}  // namespace lsm::io

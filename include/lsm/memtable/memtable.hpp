@@ -1,0 +1,203 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/cursor.hpp>
+#include <lsm/core/entry.hpp>
+#include <lsm/core/range.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/fwd.hpp>
+#include <lsm/io/input.hpp>
+#include <lsm/io/sink.hpp>
+#include <lsm/memtable/dump.hpp>
+#include <lsm/memtable/skip_list.hpp>
+#include <lsm/policy/policies.hpp>
+#include <lsm/policy/typed_cursor.hpp>
+
+namespace lsm::detail {
+
+/// The memtable over bytes: a skip_list, and the length its dump would have.
+/// One thread may write while any number read.
+template <class Alloc>
+class memtable_core {
+public:
+    explicit memtable_core(const Alloc& alloc) : entries_(alloc) {}
+
+    /// Requires a key and value of at most max_length bytes, and `at` not below any sequence used before. If Alloc throws,
+    /// nothing has changed.
+    void add(bytes_view key, entry_view entry, sequence at) {
+        const auto* const hidden = entries_.add(key, entry, at);
+        std::uint64_t bytes = size_bytes() + entry.value.size();
+        if (hidden != nullptr) {
+            bytes -= hidden->value_length;
+        } else {
+            bytes += record_header_bytes + key.size();
+            len_.store(len() + 1, std::memory_order_relaxed);
+        }
+        size_bytes_.store(bytes, std::memory_order_relaxed);
+    }
+
+    /// The entry of `key` as a reader at `at` sees it; null if it sees none. Lives as long as the memtable.
+    [[nodiscard]] const typename skip_list<Alloc>::version* find(bytes_view key, sequence at) const noexcept {
+        const auto* const node = entries_.not_below(key);
+        return node != nullptr && node->key() == key ? node->seen(at) : nullptr;
+    }
+
+    [[nodiscard]] std::size_t len() const noexcept { return len_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return entries_.memory_bytes(); }
+    [[nodiscard]] const skip_list<Alloc>& entries() const noexcept { return entries_; }
+
+private:
+    skip_list<Alloc> entries_;
+    std::atomic<std::size_t> len_ = 0;
+    std::atomic<std::uint64_t> size_bytes_ = dump_header_bytes;
+};
+
+/// Walks what a reader at one sequence sees. Shares the memtable's ownership. next() is O(1), the rest O(log n).
+template <class Alloc>
+class memtable_cursor {
+public:
+    memtable_cursor(std::shared_ptr<const memtable_core<Alloc>> table, sequence at) : table_(std::move(table)), at_(at) {}
+
+    [[nodiscard]] bool valid() const noexcept { return node_ != nullptr; }
+    [[nodiscard]] bytes_view key() const noexcept { return node_->key(); }
+    [[nodiscard]] entry_view entry() const noexcept { return version_->entry(); }
+    [[nodiscard]] result<void> status() const noexcept { return {}; }
+
+    void next() noexcept { forwards(node_->next(0)); }
+    void prev() noexcept { backwards(table_->entries().last_below(node_->key())); }
+    void seek_to_first() noexcept { forwards(table_->entries().first()); }
+    void seek_to_last() noexcept { backwards(table_->entries().last()); }
+    void seek(bytes_view key) noexcept { forwards(table_->entries().not_below(key)); }
+
+private:
+    using node = typename skip_list<Alloc>::node;
+
+    // Keys written after at_ are passed over.
+    void forwards(const node* to) noexcept {
+        while (!stand_on(to)) to = to->next(0);
+    }
+    void backwards(const node* to) noexcept {
+        while (!stand_on(to)) to = table_->entries().last_below(to->key());
+    }
+    bool stand_on(const node* to) noexcept {
+        node_ = to;
+        version_ = to == nullptr ? nullptr : to->seen(at_);
+        return to == nullptr || version_ != nullptr;
+    }
+
+    std::shared_ptr<const memtable_core<Alloc>> table_;
+    sequence at_;
+    const node* node_ = nullptr;
+    const typename skip_list<Alloc>::version* version_ = nullptr;
+};
+
+}  // namespace lsm::detail
+
+namespace lsm {
+
+/// An ordered table in memory: the newest entry (value or tombstone) of each key.
+///
+/// One thread may write while others read. Views and cursors into it stay valid, and cursors keep it alive; a cursor sees
+/// the entries of the moment it was made. Overwritten values keep their memory until the memtable goes. Move-only; a
+/// moved-from memtable can only be assigned to or destroyed.
+template <class Policies>
+class basic_memtable {
+    using alloc = typename Policies::allocator_type;
+    using core = detail::memtable_core<alloc>;
+
+public:
+    using policies_type = Policies;
+    using lookup = basic_lookup<typename Policies::value_view>;
+    using cursor =
+        typed_cursor<Policies, detail::range_cursor<detail::memtable_cursor<alloc>, alloc>, true>;
+
+    explicit basic_memtable(const alloc& allocator = {})
+        : alloc_(allocator), core_(std::allocate_shared<core>(allocator, allocator)) {}
+
+    /// Sets the value of `key`. Requires both to take at most max_length bytes. Expected O(log n); O(1) for keys in order.
+    /// If the allocator throws, nothing has changed.
+    void put(typename Policies::key_argument key, typename Policies::value_argument value) {
+        const detail::encoded_value<Policies> stored(value, alloc_);
+        add(key, {entry_type::value, stored.view()});
+    }
+
+    /// Writes a tombstone for `key`, also if it was never there. Otherwise as put().
+    void del(typename Policies::key_argument key) { add(key, {entry_type::tombstone, {}}); }
+
+    /// What is known of `key`. Expected O(log n). A view of bytes lives as long as the memtable.
+    [[nodiscard]] lookup get(typename Policies::key_argument key) const {
+        const detail::encoded_key<Policies> target(key, alloc_);
+        const auto* const seen = core_->find(target.view(), detail::newest_sequence);
+        if (seen == nullptr) return lookup();
+        if (seen->type == entry_type::tombstone) return lookup(lookup::outcome::tombstone);
+        return lookup(*detail::decode_value<Policies>(seen->entry().value));
+    }
+
+    /// All entries, tombstones included, in key order.
+    [[nodiscard]] cursor iter() const { return cursor({{core_, written_}, detail::key_range(alloc_)}, alloc_); }
+
+    /// Keys, those with a tombstone included.
+    [[nodiscard]] std::size_t len() const noexcept { return core_->len(); }
+    /// The length of the dump, which is not the memory that is held: encode().size() at all times. O(1).
+    [[nodiscard]] std::uint64_t size_bytes() const noexcept { return core_->size_bytes(); }
+    /// Bytes held from the allocator for entries. O(1).
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return core_->memory_bytes(); }
+
+    /// The dump. O(n).
+    [[nodiscard]] bytes encode() const {
+        bytes out;
+        out.reserve(static_cast<std::size_t>(size_bytes()));
+        io::string_sink to(out);
+        static_cast<void>(encode(to));
+        return out;
+    }
+
+    /// Writes the dump to `out`, whose errors it returns; too_large for more than 2^32-1 entries.
+    result<void> encode(io::sink& out) const {
+        detail::memtable_cursor<alloc> entries(core_, detail::newest_sequence);
+        entries.seek_to_first();
+        return detail::write_dump(entries, len(), out);
+    }
+
+    /// The memtable of a dump. Errors, each with its offset: short_input, bad_magic, bad_type, bad_tombstone, unsorted,
+    /// trailing_bytes; bad_key and bad_value for bytes that the policies' codecs refuse. Memory in proportion to `dump`,
+    /// whatever it claims.
+    static result<basic_memtable> decode(bytes_view dump, const alloc& allocator = {}) {
+        return decode(io::input<alloc>(dump, allocator), allocator);
+    }
+
+    /// The same from a file; its errors too.
+    static result<basic_memtable> decode(io::input<alloc> in, const alloc& allocator = {}) {
+        basic_memtable out(allocator);
+        basic_dump_reader<alloc> entries(std::move(in), allocator);
+        for (; entries.valid(); entries.next()) {
+            if (!detail::decode_key<Policies>(entries.key()))
+                return detail::failure(errc::bad_key, "at key " + hex(entries.key()));
+            if (!entries.entry().tombstone() && !detail::decode_value<Policies>(entries.entry().value))
+                return detail::failure(errc::bad_value, "at key " + hex(entries.key()));
+            out.core_->add(entries.key(), entries.entry(), ++out.written_);
+        }
+        if (auto status = entries.status(); !status) return std::move(status).error();
+        return out;
+    }
+
+private:
+    void add(typename Policies::key_argument key, entry_view entry) {
+        const detail::encoded_key<Policies> stored(key, alloc_);
+        core_->add(stored.view(), entry, written_ + 1);
+        ++written_;
+    }
+
+    [[no_unique_address]] alloc alloc_;
+    std::shared_ptr<core> core_;
+    detail::sequence written_ = 0;
+};
+
+}  // namespace lsm

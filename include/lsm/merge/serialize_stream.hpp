@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+
+#include <lsm/core/coding.hpp>
+#include <lsm/core/cursor.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/io/sink.hpp>
+
+namespace lsm {
+
+/// Writes the merge stream of what a cursor has from where it stands to its end:
+///
+///     for each entry: klen u32 | key | type u8 | for a value only: vlen u32 | value
+///
+/// Returns the first error of the sink or the cursor; up to there the stream has been written. Holds one small buffer.
+template <forward_cursor C>
+result<void> serialize_stream(C& entries, io::sink& out) {
+    io::buffered_sink buffer(out);
+    for (; entries.valid(); entries.next()) {
+        const bytes_view key = entries.key();
+        const entry_view entry = entries.entry();
+        char length[4];
+        detail::store_le(length, static_cast<std::uint32_t>(key.size()));
+        auto done = buffer.append({length, sizeof length});
+        if (done) done = buffer.append(key);
+        const char type = static_cast<char>(entry.type);
+        if (done) done = buffer.append({&type, 1});
+        if (done && !entry.tombstone()) {
+            detail::store_le(length, static_cast<std::uint32_t>(entry.value.size()));
+            done = buffer.append({length, sizeof length});
+            if (done) done = buffer.append(entry.value);
+        }
+        if (!done) return done;
+    }
+    if (auto flushed = buffer.flush(); !flushed) return flushed;
+    return entries.status();
+}
+
+}  // namespace lsm

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include <lsm/core/bytes.hpp>
+
+namespace lsm {
+
+/// How values of type `Value` become bytes and back; the members are those of key_codec, without its demand on order.
+template <class Value>
+struct value_codec;
+
+/// Bytes are their own encoding.
+template <class Allocator>
+struct value_codec<std::basic_string<char, std::char_traits<char>, Allocator>> {
+    using value_type = std::basic_string<char, std::char_traits<char>, Allocator>;
+    using view_type = bytes_view;
+
+    template <class Out>
+    static void encode(bytes_view value, Out& out) {
+        out.append(value.data(), value.size());
+    }
+    static std::optional<value_type> decode(bytes_view in) { return value_type(in); }
+};
+
+namespace detail {
+
+// Types that memcpy would copy and that mean nothing in another process.
+template <class T>
+inline constexpr bool refers_elsewhere =
+    std::is_pointer_v<T> || std::is_member_pointer_v<T> || std::is_null_pointer_v<T>;
+template <class Char, class Traits>
+inline constexpr bool refers_elsewhere<std::basic_string_view<Char, Traits>> = true;
+template <class T, std::size_t Extent>
+inline constexpr bool refers_elsewhere<std::span<T, Extent>> = true;
+template <class T>
+inline constexpr bool refers_elsewhere<std::reference_wrapper<T>> = true;
+
+}  // namespace detail
+
+/// Trivially copyable types as their bytes in memory: for machines of one byte order and layout. Padding is stored as
+/// zeros where the compiler can clear it (GCC 11 and later), else as it happens to be.
+template <class T>
+    requires(std::is_trivially_copyable_v<T> && !detail::refers_elsewhere<T>)
+struct value_codec<T> {
+    static constexpr std::size_t size = sizeof(T);
+
+    template <class Out>
+    static void encode(const T& value, Out& out) {
+        char raw[size];
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+        T copy = value;
+        __builtin_clear_padding(&copy);
+        std::memcpy(raw, &copy, size);
+#else
+        std::memcpy(raw, &value, size);
+#endif
+#else
+        std::memcpy(raw, &value, size);
+#endif
+        out.append(raw, size);
+    }
+
+    static std::optional<T> decode(bytes_view in) {
+        if (in.size() != size) return std::nullopt;
+        union {  // no constructor of T is asked for: its bytes are its value
+            char none;
+            T value;
+        } out{0};
+        std::memcpy(std::addressof(out.value), in.data(), size);
+        return out.value;
+    }
+};
+
+}  // namespace lsm

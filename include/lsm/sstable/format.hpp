@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/coding.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/io/file.hpp>
+
+/// An SSTable:
+///
+///     data block 0 | data block 1 | ... | index | footer
+///
+///     data block   count u32 | count entry records, keys ascending
+///     index        n u32 | n times: klen u32 | offset u64 | size u64 | first key of the block [klen]
+///     footer       index_offset u64 | index_size u64 | num_blocks u64 | "SST1\0\0\0\0"
+///
+/// A block is closed before the entry that would take it over the target size. An SSTable of no entries has no block and
+/// is 36 bytes long.
+namespace lsm {
+
+/// The last 32 bytes of an SSTable.
+struct sst_footer {
+    std::uint64_t index_offset = 0;
+    std::uint64_t index_size = 0;
+    std::uint64_t num_blocks = 0;
+    bool magic_ok = true;
+
+    friend bool operator==(const sst_footer&, const sst_footer&) = default;
+};
+
+struct sst_options {
+    /// The target size of a data block, in bytes: a block is larger only when it holds one entry that alone is.
+    std::uint32_t block_size = 4096;
+};
+
+}  // namespace lsm
+
+namespace lsm::detail {
+
+inline constexpr bytes_view sst_magic{"SST1\0\0\0\0", 8};
+inline constexpr std::size_t sst_footer_bytes = 32;
+inline constexpr std::size_t sst_smallest_file = 36;
+inline constexpr std::size_t block_header_bytes = 4;
+inline constexpr std::size_t smallest_block = 13;
+inline constexpr std::size_t index_header_bytes = 4;
+inline constexpr std::size_t index_entry_header_bytes = 20;
+
+template <class Out>
+void append_footer(Out& out, const sst_footer& footer) {
+    append_le(out, footer.index_offset);
+    append_le(out, footer.index_size);
+    append_le(out, footer.num_blocks);
+    out.append(sst_magic.data(), sst_magic.size());
+}
+
+/// The footer of a file of `size` bytes, whatever it says. short_input for a file too small to be an SSTable.
+inline result<sst_footer> read_footer(const io::file& file, std::uint64_t size) {
+    if (size < sst_smallest_file)
+        return failure(errc::short_input, "an SSTable has at least 36 bytes, this file " + std::to_string(size))
+            .in(file.path());
+    char raw[sst_footer_bytes];
+    if (auto read = file.read_exactly(size - sizeof raw, raw); !read) return std::move(read).error();
+    return sst_footer{load_le<std::uint64_t>(raw), load_le<std::uint64_t>(raw + 8), load_le<std::uint64_t>(raw + 16),
+                      bytes_view(raw + 24, 8) == sst_magic};
+}
+
+}  // namespace lsm::detail

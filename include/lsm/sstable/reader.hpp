@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <lsm/core/entry.hpp>
+#include <lsm/core/range.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/fwd.hpp>
+#include <lsm/io/file.hpp>
+#include <lsm/policy/policies.hpp>
+#include <lsm/policy/typed_cursor.hpp>
+#include <lsm/sstable/table.hpp>
+
+namespace lsm {
+
+/// An open SSTable: its index in memory, its blocks read when they are asked for, one at a time. Immutable, so safe from
+/// many threads; copies share it, and cursors keep it open.
+template <class Policies>
+class basic_sst_reader {
+    using alloc = typename Policies::allocator_type;
+    using table = detail::table<alloc>;
+
+public:
+    using policies_type = Policies;
+    using lookup = basic_lookup<typename Policies::value_type>;
+    using cursor = typed_cursor<Policies, detail::range_cursor<detail::table_cursor<table>, alloc>, true>;
+
+    /// A part of the keys: from `from` (included) to `to` (not included), backwards if `reverse`.
+    struct range {
+        std::optional<typename Policies::key_view> from = {};
+        std::optional<typename Policies::key_view> to = {};
+        bool reverse = false;
+    };
+
+    /// Checks footer and index, in the order of the format page, and reads no block. Errors: short_input, bad_magic,
+    /// index_out_of_range, bad_block, unsorted, io. Memory in proportion to the index.
+    static result<basic_sst_reader> open(io::file file, const alloc& allocator = {}) {
+        auto opened = table::open(std::move(file), allocator);
+        if (!opened) return std::move(opened).error();
+        return basic_sst_reader(std::allocate_shared<const table>(allocator, *std::move(opened)), allocator);
+    }
+
+    /// What the table knows of `key`. Reads one block at most. Errors: damage in that block, bad_value, io.
+    result<lookup> get(typename Policies::key_argument key) const {
+        const detail::encoded_key<Policies> target(key, alloc_);
+        auto found = detail::find(*table_, target.view());
+        if (!found) return std::move(found).error();
+        if (!*found) return lookup();
+        const entry_view entry = (*found)->entry;
+        if (entry.tombstone()) return lookup(lookup::outcome::tombstone);
+        auto value = Policies::value_codec::decode(entry.value);
+        if (!value) return detail::failure(errc::bad_value, "at key " + hex(target.view())).in(table_->file().path());
+        return lookup(*std::move(value));
+    }
+
+    /// The entries of `part` (without one, of the whole table), tombstones included, in key order.
+    [[nodiscard]] cursor iter(const range& part = {}) const {
+        detail::key_range<alloc> bounds(alloc_);
+        if (part.from) bounds.from.set(detail::encoded_key<Policies>(*part.from, alloc_).view());
+        if (part.to) bounds.to.set(detail::encoded_key<Policies>(*part.to, alloc_).view());
+        bounds.reverse = part.reverse;
+        return cursor({detail::table_cursor<table>(table_), std::move(bounds)}, alloc_);
+    }
+
+    /// The entries as bytes, for a merge; seek first.
+    [[nodiscard]] detail::table_cursor<table> byte_cursor() const { return detail::table_cursor<table>(table_); }
+
+    /// Entries, tombstones included. Reads and checks every block: O(file), with one block in memory.
+    result<std::uint64_t> len() const {
+        std::uint64_t entries = 0;
+        for (std::size_t i = 0; i < table_->index().size(); ++i) {
+            const auto loaded = table_->load(i);
+            if (!loaded) return loaded.error();
+            entries += loaded->size();
+        }
+        return entries;
+    }
+
+    [[nodiscard]] std::uint64_t num_blocks() const noexcept { return table_->index().size(); }
+    [[nodiscard]] std::uint64_t file_bytes() const noexcept { return table_->file_bytes(); }
+    [[nodiscard]] const sst_footer& footer() const noexcept { return table_->footer(); }
+
+    /// The footer of a file that need not be sound; short_input if it is too small to have one.
+    static result<sst_footer> read_footer(const io::file& file) {
+        const auto size = file.size();
+        if (!size) return size.error();
+        return detail::read_footer(file, *size);
+    }
+
+private:
+    basic_sst_reader(std::shared_ptr<const table> opened, const alloc& allocator)
+        : alloc_(allocator), table_(std::move(opened)) {}
+
+    [[no_unique_address]] alloc alloc_;
+    std::shared_ptr<const table> table_;
+};
+
+}  // namespace lsm

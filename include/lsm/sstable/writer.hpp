@@ -1,0 +1,136 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/coding.hpp>
+#include <lsm/core/entry.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/fwd.hpp>
+#include <lsm/io/sink.hpp>
+#include <lsm/policy/policies.hpp>
+#include <lsm/sstable/format.hpp>
+
+namespace lsm::detail {
+
+/// Writes an SSTable over bytes, with one block and the index in memory. After a failure every call returns it again.
+template <class Alloc>
+class table_builder {
+public:
+    table_builder(io::sink& out, sst_options options, const Alloc& alloc)
+        : out_(&out), options_(options), block_(alloc), index_(alloc), last_key_(alloc) {
+        index_.append(index_header_bytes, '\0');
+    }
+
+    result<void> add(bytes_view key, entry_view entry) {
+        if (failure_) return *failure_;
+        if (key.size() > max_length || entry.value.size() > max_length)
+            return fail(failure(errc::too_large, "a key or value has at most 2^32-1 bytes"));
+        if (entries_ != 0 && key <= bytes_view(last_key_))
+            return fail(failure(errc::unsorted, "the key is not greater than the one before it"));
+        if (!block_.empty() && block_.size() + record_bytes(key, entry) > options_.block_size)
+            if (auto closed = close_block(); !closed) return closed;
+
+        if (block_.empty()) block_.append(block_header_bytes, '\0');
+        append_record(block_, key, entry);
+        last_key_.assign(key);
+        ++in_block_;
+        ++entries_;
+        return {};
+    }
+
+    result<void> finish() {
+        if (failure_) return *failure_;
+        if (!block_.empty())
+            if (auto closed = close_block(); !closed) return closed;
+        store_le(index_.data(), static_cast<std::uint32_t>(blocks_));
+        append_footer(index_, {offset_, index_.size(), blocks_});
+        return write(index_);
+    }
+
+    [[nodiscard]] std::uint64_t entries() const noexcept { return entries_; }
+
+private:
+    result<void> close_block() {
+        if (blocks_ == std::numeric_limits<std::uint32_t>::max())
+            return fail(failure(errc::too_large, "an SSTable has at most 2^32-1 blocks"));
+        store_le(block_.data(), in_block_);
+        const auto first_key_length = load_le<std::uint32_t>(block_.data() + block_header_bytes);
+        append_le(index_, first_key_length);
+        append_le(index_, offset_);
+        append_le(index_, std::uint64_t{block_.size()});
+        index_.append(block_, block_header_bytes + record_header_bytes, first_key_length);
+        if (auto done = write(block_); !done) return done;
+        offset_ += block_.size();
+        ++blocks_;
+        block_.clear();
+        in_block_ = 0;
+        return {};
+    }
+
+    result<void> write(bytes_view data) {
+        auto done = out_->append(data);
+        return done ? std::move(done) : fail(std::move(done).error());
+    }
+    LSM_COLD result<void> fail(error why) {
+        failure_ = why;
+        return why;
+    }
+
+    io::sink* out_;
+    sst_options options_;
+    basic_bytes<Alloc> block_;  // empty, or a count still to be filled in and at least one record
+    basic_bytes<Alloc> index_;
+    basic_bytes<Alloc> last_key_;
+    std::uint32_t in_block_ = 0;
+    std::uint64_t entries_ = 0;
+    std::uint64_t blocks_ = 0;
+    std::uint64_t offset_ = 0;
+    std::optional<error> failure_;
+};
+
+}  // namespace lsm::detail
+
+namespace lsm {
+
+/// Writes an SSTable, front to back, into a sink that outlives it. Holds one block and the index, never the file.
+///
+/// Keys come in strictly ascending order. After the first failure every call returns it again, and nothing more is
+/// written; what was written before is no table, so write to a temporary file (io::replacement) and throw it away.
+template <class Policies>
+class basic_sst_writer {
+    using alloc = typename Policies::allocator_type;
+
+public:
+    using policies_type = Policies;
+    /// A value, or nothing: a tombstone.
+    using entry = std::optional<typename Policies::value_view>;
+
+    explicit basic_sst_writer(io::sink& out, sst_options options = {}, const alloc& allocator = {})
+        : alloc_(allocator), builder_(out, options, allocator) {}
+
+    /// Errors: unsorted, for a key that is not greater than the last; too_large; what the sink reports. O(1) amortized.
+    result<void> add(typename Policies::key_argument key, const entry& what) {
+        if (!what) return add_bytes(key, {entry_type::tombstone, {}});
+        const detail::encoded_value<Policies> value(*what, alloc_);
+        return add_bytes(key, {entry_type::value, value.view()});
+    }
+
+    /// Writes the last block, the index and the footer; nothing may follow. A table without entries is a table too.
+    result<void> finish() { return builder_.finish(); }
+
+private:
+    result<void> add_bytes(typename Policies::key_argument key, entry_view what) {
+        const detail::encoded_key<Policies> stored(key, alloc_);
+        return builder_.add(stored.view(), what);
+    }
+
+    [[no_unique_address]] alloc alloc_;
+    detail::table_builder<alloc> builder_;
+};
+
+}  // namespace lsm

@@ -1,0 +1,133 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <lsm/core/batch_coding.hpp>
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/crc32.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/fwd.hpp>
+#include <lsm/io/file.hpp>
+#include <lsm/io/input.hpp>
+#include <lsm/wal/format.hpp>
+
+namespace lsm::wal {
+
+/// What a reader makes of bytes that are no intact record. Zeros up to the end of the file are never a defect.
+enum class recovery : unsigned char {
+    strict_tail,    ///< the log ends at a torn write; damage in front of intact records is an error
+    absolute,       ///< any defect is an error
+    point_in_time,  ///< the log ends at the first defect
+    salvage,        ///< every intact record is read, defects are passed over
+};
+
+/// Reads the records of a log, front to back, one in memory at a time. One thread at a time.
+template <class Alloc>
+class basic_reader {
+public:
+    /// Bytes that were passed over.
+    struct cut {
+        std::uint64_t offset;
+        std::uint64_t size;
+    };
+    using cuts = std::vector<cut, typename std::allocator_traits<Alloc>::template rebind_alloc<cut>>;
+
+    /// Takes the log as it is now: bytes appended later are not seen.
+    static result<basic_reader> open(io::file log, recovery mode = recovery::strict_tail, const Alloc& alloc = {}) {
+        const auto size = log.size();
+        if (!size) return size.error();
+        return basic_reader(std::allocate_shared<const io::file>(alloc, std::move(log)), *size, mode, alloc);
+    }
+
+    /// The payload of the next intact record, a well-formed write batch, valid until the next call; nothing at the end.
+    /// Errors: corruption, with file and offset; io, which is never taken for an end. Not to be called again after an error.
+    result<std::optional<bytes_view>> next() {
+        for (;;) {
+            const std::uint64_t start = in_.offset();
+            if (start == size_) return std::nullopt;
+            auto payload = take_record(start);
+            if (!payload) return std::move(payload).error();
+            if (*payload) {
+                end_ = in_.offset();
+                ++records_;
+                return *payload;
+            }
+            if (auto judged = judge_defect(start); !judged) return std::move(judged).error();
+        }
+    }
+
+    /// Records read so far.
+    [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
+    /// Where the last intact record ended.
+    [[nodiscard]] std::uint64_t end() const noexcept { return end_; }
+    /// What was cut so far: torn or damaged bytes, zeros at the end of the file not counted.
+    [[nodiscard]] const cuts& cut_ranges() const noexcept { return cuts_; }
+    [[nodiscard]] std::uint64_t cut_bytes() const noexcept {
+        std::uint64_t sum = 0;
+        for (const cut& c : cuts_) sum += c.size;
+        return sum;
+    }
+
+private:
+    basic_reader(std::shared_ptr<const io::file> log, std::uint64_t size, recovery mode, const Alloc& alloc)
+        : alloc_(alloc), log_(std::move(log)), size_(size), mode_(mode), in_(*log_, size, alloc), cuts_(alloc) {}
+
+    // The record at `start`; nothing if there is no intact one.
+    result<std::optional<bytes_view>> take_record(std::uint64_t start) {
+        if (in_.left() < detail::log_header_bytes) return std::nullopt;
+        const auto raw = in_.take(detail::log_header_bytes);
+        if (!raw) return raw.error();
+        const auto header = detail::log_record_header::read(raw->data());
+        if (header.length == 0 || header.length > in_.left()) return std::nullopt;
+        const auto payload = in_.take(header.length);
+        if (!payload) return payload.error();
+        if (crc32(*payload) != header.crc) return std::nullopt;
+        if (auto checked = detail::check_batch(*payload); !checked) {
+            // No torn write has a good CRC.
+            if (mode_ == recovery::strict_tail || mode_ == recovery::absolute)
+                return corrupt(start, "a record with a good CRC holds no write batch");
+            return std::nullopt;
+        }
+        return *payload;
+    }
+
+    // Decides what the bytes from `start` on are; afterwards the reader stands behind what is to be passed over.
+    result<void> judge_defect(std::uint64_t start) {
+        basic_bytes<Alloc> tail(static_cast<std::size_t>(size_ - start), '\0', alloc_);
+        if (auto read = log_->read_exactly(start, {tail.data(), tail.size()}); !read) return read;
+        if (detail::all_zeros(tail)) return skip_to(size_);
+
+        std::uint64_t resume = size_;
+        if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");
+        if (mode_ == recovery::strict_tail && !detail::torn_tail(tail, size_))
+            return corrupt(start, "not an intact record, but intact ones follow");
+        if (mode_ == recovery::salvage)
+            if (const auto found = detail::record_search(size_).find(tail, 1)) resume = start + *found;
+        cuts_.push_back({start, resume - start});
+        return skip_to(resume);
+    }
+
+    result<void> skip_to(std::uint64_t offset) {
+        in_ = io::input<Alloc>(*log_, size_, alloc_, offset);
+        return {};
+    }
+
+    LSM_COLD error corrupt(std::uint64_t offset, bytes_view why) const {
+        return detail::failure_at(offset, errc::corruption, why).in(log_->path());
+    }
+
+    [[no_unique_address]] Alloc alloc_;
+    std::shared_ptr<const io::file> log_;
+    std::uint64_t size_;
+    recovery mode_;
+    io::input<Alloc> in_;
+    std::uint64_t records_ = 0;
+    std::uint64_t end_ = 0;
+    cuts cuts_;
+};
+
+}  // namespace lsm::wal
