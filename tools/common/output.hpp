@@ -1,0 +1,107 @@
+#pragma once
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include <lsm/core/entry.hpp>
+#include <lsm/core/hex.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/io/sink.hpp>
+
+#include "common/cli.hpp"
+
+namespace cli {
+
+/// Standard output, unbuffered.
+class standard_output final : public lsm::io::sink {
+public:
+    lsm::result<void> append(lsm::bytes_view data) override {
+        while (!data.empty()) {
+            const auto written = ::write(STDOUT_FILENO, data.data(), data.size());
+            if (written >= 0)
+                data.remove_prefix(static_cast<std::size_t>(written));
+            else if (errno != EINTR)
+                return lsm::detail::system_failure("write", errno).in("standard output");
+        }
+        return {};
+    }
+};
+
+/// Prints lines on standard output; flush() before the end of the run.
+class printer {
+public:
+    void line(std::string text) {
+        text.push_back('\n');
+        must(buffer_.append(text));
+    }
+    void flush() { must(buffer_.flush()); }
+
+private:
+    standard_output out_;
+    lsm::io::buffered_sink<> buffer_{out_};
+};
+
+inline void print(std::string text) {
+    printer out;
+    out.line(std::move(text));
+    out.flush();
+}
+
+/// Prints what a lookup found: "value: <hex>", "tombstone" or "absent".
+template <class Lookup>
+void print_lookup(const Lookup& found) {
+    if (found.found()) return print("value: " + lsm::hex(found.value()));
+    print(found.tombstone() ? "tombstone" : "absent");
+}
+
+/// Says on stderr how far long work has come, if stderr is a terminal.
+class progress {
+public:
+    progress() : shown_(::isatty(STDERR_FILENO) == 1) {}
+    progress(const progress&) = delete;
+    ~progress() {
+        if (said_) std::fputs("\r\x1b[K", stderr);
+    }
+
+    /// One more entry is done.
+    void step() {
+        if (++entries_ % 65536 != 0 || !shown_) return;
+        const auto now = std::chrono::steady_clock::now();
+        if (now - last_ < std::chrono::milliseconds(200)) return;
+        last_ = now;
+        said_ = true;
+        std::fprintf(stderr, "\r%llu entries", entries_);
+    }
+
+private:
+    bool shown_;
+    bool said_ = false;
+    unsigned long long entries_ = 0;
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+/// Prints "V <hex-key> <hex-value>" or "T <hex-key>" for each entry from where the cursor stands on.
+template <class Cursor>
+void print_entries(Cursor& entries) {
+    printer out;
+    progress so_far;
+    for (; entries.valid(); entries.next()) {
+        std::string line(entries.entry().tombstone() ? "T " : "V ");
+        lsm::append_hex(line, entries.key());
+        if (!entries.entry().tombstone()) {
+            line.push_back(' ');
+            lsm::append_hex(line, entries.entry().value);
+        }
+        out.line(std::move(line));
+        so_far.step();
+    }
+    out.flush();
+    must(entries.status());
+}
+
+}  // namespace cli
