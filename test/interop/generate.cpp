@@ -1,0 +1,101 @@
+// Makes random inputs for scripts/cross_test.sh; the same seed gives the same bytes.
+//
+//     interop_generate dump SEED OUT          a MemTable dump
+//     interop_generate script SEED OUT        commands for dbctl
+//     interop_generate gaps SEED IN OUT       an SSTable with bytes that belong to no block
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <random>
+#include <string>
+
+#include <lsm/core/coding.hpp>
+#include <lsm/memtable/memtable.hpp>
+#include <lsm/sstable/format.hpp>
+
+#include "support/random_keys.hpp"
+
+namespace {
+
+using random_source = std::mt19937_64;
+
+std::string dump(random_source& random) {
+    lsm::memtable table;
+    const auto operations = random() % 200;
+    for (std::uint64_t i = 0; i < operations; ++i) {
+        if (random() % 4 == 0)
+            table.del(lsm::test::random_key(random));
+        else
+            table.put(lsm::test::random_key(random), lsm::test::random_value(random));
+    }
+    return table.encode();
+}
+
+// A word that dbctl reads as one: not empty, no white space, and not the start of a comment.
+std::string word(random_source& random) {
+    static constexpr std::string_view letters = "abcdefgh\x01\x7f\x80\xff\"'\\-=";
+    std::string out(1 + random() % 3, 'k');
+    for (char& c : out) c = letters[random() % letters.size()];
+    return random() % 20 == 0 ? out + std::string(300, 'x') : out;
+}
+
+std::string script(random_source& random) {
+    static constexpr std::string_view blanks[] = {" ", "  ", "\t", "\v", "\f", " \r"};
+    const auto blank = [&] { return std::string(blanks[random() % std::size(blanks)]); };
+    std::string out;
+    const auto lines = 1 + random() % 120;
+    for (std::uint64_t i = 0; i < lines; ++i) {
+        switch (random() % 16) {
+            case 0: out += "FLUSH"; break;
+            case 1: out += "DUMP"; break;
+            case 2: out += "DUMP_WITH_TOMBS" + blank(); break;
+            case 3: out += "# " + word(random); break;
+            case 4: out += blank(); break;
+            case 5:
+            case 6:
+            case 7:
+            case 8: out += "DEL" + blank() + word(random); break;
+            default: out += blank() + "PUT" + blank() + word(random) + blank() + word(random); break;
+        }
+        out += random() % 10 == 0 ? "\r\n" : "\n";
+    }
+    return out;
+}
+
+// Puts bytes between the last block and the index.
+std::string gaps(random_source& random, std::string table) {
+    std::string junk(random() % 100, '\0');
+    for (char& c : junk) c = static_cast<char>(random());
+    char* const footer = table.data() + table.size() - lsm::detail::sst_footer_bytes;
+    const auto index = lsm::detail::load_le<std::uint64_t>(footer);
+    lsm::detail::store_le(footer, index + junk.size());
+    return table.insert(static_cast<std::size_t>(index), junk);
+}
+
+std::string read(const char* path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::string what = argc > 1 ? argv[1] : "";
+    random_source random(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 0);
+    std::string out;
+    if (argc == 4 && what == "dump") {
+        out = dump(random);
+    } else if (argc == 4 && what == "script") {
+        out = script(random);
+    } else if (argc == 5 && what == "gaps") {
+        out = gaps(random, read(argv[3]));
+    } else {
+        std::cerr << "usage: interop_generate dump|script SEED OUT | gaps SEED IN OUT\n";
+        return 2;
+    }
+    std::ofstream file(argv[argc - 1], std::ios::binary);
+    file << out << std::flush;
+    return file ? 0 : 1;
+}

@@ -1,0 +1,3 @@
+module lsmpeer
+
+go 1.19

@@ -1,0 +1,41 @@
+package lsm
+
+import "encoding/binary"
+
+var le = binary.LittleEndian
+
+// A cursor walks over bytes that are not to be trusted. What it hands out are
+// pieces of data, so that no length is allocated before it is checked.
+type cursor struct {
+	file string
+	base uint64 // where data begins in the file
+	data []byte
+	pos  int
+	cut  string // the error when data ends too early
+}
+
+func (c *cursor) take(n uint64) []byte {
+	if n > uint64(len(c.data)-c.pos) {
+		c.fail(c.pos, c.cut, "the data ends too early")
+	}
+	piece := c.data[c.pos : c.pos+int(n)]
+	c.pos += int(n)
+	return piece
+}
+
+func (c *cursor) u8() byte    { return c.take(1)[0] }
+func (c *cursor) u32() uint32 { return le.Uint32(c.take(4)) }
+func (c *cursor) u64() uint64 { return le.Uint64(c.take(8)) }
+
+// field reads a byte string behind its length.
+func (c *cursor) field() string { return string(c.take(uint64(c.u32()))) }
+
+func (c *cursor) end(kind string) {
+	if c.pos < len(c.data) {
+		c.fail(c.pos, kind, "bytes behind the end")
+	}
+}
+
+func (c *cursor) fail(at int, kind, detail string) {
+	failAt(c.file, c.base+uint64(at), kind, detail)
+}
