@@ -197,17 +197,27 @@ for ((seed = first_seed; seed < first_seed + seeds; ++seed)); do
         'merge_iter $WORK/a.sst $WORK/older.sst; merge_iter --drop-tombstones $WORK/older.sst $WORK/a.sst'
     compare $seed "dbctl script" 'rm -rf $WORK/db.$IMPLEMENTATION; dbctl --dir $WORK/db.$IMPLEMENTATION <$WORK/script;
         printf "DUMP_WITH_TOMBS\nDUMP\n" | dbctl --dir $WORK/db.$IMPLEMENTATION; cat $WORK/db.$IMPLEMENTATION/MANIFEST'
+    # Damaged files: all accept them and read the same, or all refuse.
+    "$generate" damage $seed "$work/a.mt" "$work/bad.mt"
+    "$generate" damage $seed "$work/c++.sst" "$work/bad.sst"
+    compare $seed "damaged dump" 'set -o pipefail; lines=$(memtable iter $WORK/bad.mt | sha256sum) && echo "$lines"; sstable build $WORK/bad.mt $WORK/x.sst'
+    compare $seed "damaged table" 'set -o pipefail; lines=$(sstable iter $WORK/bad.sst | sha256sum) && echo "$lines"; sstable footer $WORK/bad.sst
+        sstable size $WORK/bad.sst'
     # A directory as a crash leaves it: written by one, its log torn, opened by all.
     writer=${names[$((seed % ${#names[@]}))]}
     log=$work/db.$writer/wal.log
     if [ -s "$log" ]; then
+        cp "$log" "$work/whole.log"
         truncate -s $((RANDOM % $(stat -c %s "$log"))) "$log"
         [ $((RANDOM % 3)) = 0 ] && head -c 100 /dev/zero >>"$log"
         rm -rf "$work/torn"
         mv "$work/db.$writer" "$work/torn"
-        compare $seed "torn log of $writer" 'rm -rf $WORK/t.$IMPLEMENTATION; cp -r $WORK/torn $WORK/t.$IMPLEMENTATION;
-            printf "DUMP\nPUT after crash\nDUMP_WITH_TOMBS\n" | dbctl --dir $WORK/t.$IMPLEMENTATION
-            echo DUMP | dbctl --dir $WORK/t.$IMPLEMENTATION'
+        for log in torn damaged; do
+            [ $log = torn ] || "$generate" damage $seed "$work/whole.log" "$work/torn/wal.log"
+            compare $seed "$log log of $writer" 'rm -rf $WORK/t.$IMPLEMENTATION; cp -r $WORK/torn $WORK/t.$IMPLEMENTATION;
+                printf "DUMP\nPUT after crash\nDUMP_WITH_TOMBS\n" | dbctl --dir $WORK/t.$IMPLEMENTATION
+                echo DUMP | dbctl --dir $WORK/t.$IMPLEMENTATION'
+        done
     fi
 done
 echo "$seeds generated inputs compared, seeds $first_seed to $((first_seed + seeds - 1))"

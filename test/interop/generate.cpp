@@ -3,7 +3,9 @@
 //     interop_generate dump SEED OUT          a MemTable dump
 //     interop_generate script SEED OUT        commands for dbctl
 //     interop_generate gaps SEED IN OUT       an SSTable with bytes that belong to no block
+//     interop_generate damage SEED IN OUT     any file, with one defect
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -74,6 +76,20 @@ std::string gaps(random_source& random, std::string table) {
     return table.insert(static_cast<std::size_t>(index), junk);
 }
 
+std::string damage(random_source& random, std::string file) {
+    if (file.empty()) return file;
+    const auto at = static_cast<std::size_t>(random() % file.size());
+    const auto length = std::min<std::size_t>(file.size() - at, 1 + random() % 16);
+    switch (random() % 6) {
+        case 0: return file.substr(0, at);
+        case 1: return file.erase(at, length);
+        case 2: return file.insert(at, file.substr(random() % file.size(), length));
+        case 3: return file.replace(at, length, length, '\0');
+        case 4: file[at] = static_cast<char>(random()); return file;
+        default: file[at] = static_cast<char>(file[at] ^ 1 << random() % 8); return file;
+    }
+}
+
 std::string read(const char* path) {
     std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -91,8 +107,10 @@ int main(int argc, char** argv) {
         out = script(random);
     } else if (argc == 5 && what == "gaps") {
         out = gaps(random, read(argv[3]));
+    } else if (argc == 5 && what == "damage") {
+        out = damage(random, read(argv[3]));
     } else {
-        std::cerr << "usage: interop_generate dump|script SEED OUT | gaps SEED IN OUT\n";
+        std::cerr << "usage: interop_generate dump|script SEED OUT | gaps|damage SEED IN OUT\n";
         return 2;
     }
     std::ofstream file(argv[argc - 1], std::ios::binary);

@@ -180,19 +180,19 @@ private:
 
     // Above level 0 tables stand in key order and do not overlap.
     result<void> check_levels(const table_list& tables) const {
-        for (std::size_t i = 1; i < tables.size(); ++i) {
-            const auto& left = tables[i - 1];
-            const auto& right = tables[i];
-            if (right->level() == 0 || left->level() != right->level()) continue;
-            table_cursor<db_table<Alloc>> last(left), first(right);
-            last.seek_to_last();
-            first.seek_to_first();
-            if (auto status = last.status(); !status) return status;
-            if (auto status = first.status(); !status) return status;
-            if (last.valid() && first.valid() && last.key() >= first.key())
-                return failure(errc::bad_manifest, table_name(left->id()) + " and " + table_name(right->id()) +
-                                                       " overlap or are out of order")
-                    .in(joined(directory_, manifest_name));
+        std::shared_ptr<const db_table<Alloc>> left;
+        for (const auto& right : tables) {
+            if (right->level() == 0 || right->index().size() == 0) continue;
+            if (left && left->level() == right->level()) {
+                table_cursor<db_table<Alloc>> last(left);
+                last.seek_to_last();
+                if (auto status = last.status(); !status) return status;
+                if (last.key() >= right->index()[0].first_key)
+                    return failure(errc::bad_manifest, table_name(left->id()) + " and " + table_name(right->id()) +
+                                                           " overlap or are out of order")
+                        .in(joined(directory_, manifest_name));
+            }
+            left = right;
         }
         return {};
     }

@@ -26,24 +26,15 @@ public:
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
     [[nodiscard]] std::uint64_t left() const noexcept { return size_ - offset_; }
 
-    /// The next `length` bytes, in one piece, valid until the next take(). Requires length <= left(). An error is the
-    /// file's.
-    result<bytes_view> take(std::size_t length) {
-        const auto start = static_cast<std::size_t>(offset_);
-        if (file_ == nullptr) {
-            offset_ += length;
-            return memory_.substr(start, length);
-        }
-        if (buffer_.size() - taken_ < length)
-            if (auto filled = fill(length); !filled) return std::move(filled).error();
-        const bytes_view out = bytes_view(buffer_).substr(taken_, length);
-        taken_ += length;
-        offset_ += length;
-        return out;
+    /// What is in memory of the bytes to come: all of them, for an input from memory. Valid until the next fetch() or take().
+    [[nodiscard]] bytes_view ahead() const noexcept {
+        if (file_ == nullptr) return memory_.substr(static_cast<std::size_t>(offset_));
+        return bytes_view(buffer_).substr(taken_);
     }
 
-private:
-    result<void> fill(std::size_t length) {
+    /// Brings at least `length` bytes into memory, in one piece. Requires length <= left(). An error is the file's.
+    result<void> fetch(std::size_t length) {
+        if (file_ == nullptr || buffer_.size() - taken_ >= length) return {};
         const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(std::max(length, smallest_read), left()));
         buffer_.erase(0, taken_);
         taken_ = 0;
@@ -54,6 +45,21 @@ private:
         return read;
     }
 
+    /// Moves past the next `length` bytes. Requires length <= ahead().size().
+    void skip(std::size_t length) noexcept {
+        offset_ += length;
+        if (file_ != nullptr) taken_ += length;
+    }
+
+    /// The next `length` bytes, in one piece, valid until the next fetch() or take(). Requires length <= left().
+    result<bytes_view> take(std::size_t length) {
+        if (auto fetched = fetch(length); !fetched) return std::move(fetched).error();
+        const bytes_view out = ahead().substr(0, length);
+        skip(length);
+        return out;
+    }
+
+private:
     static constexpr std::size_t smallest_read = std::size_t{64} << 10;
 
     const file* file_ = nullptr;

@@ -58,48 +58,44 @@ public:
 
 private:
     void read_header() {
-        if (in_.left() < detail::dump_magic.size()) return fail(errc::short_input, "a dump begins with \"MMT1\"");
-        const auto magic = take(detail::dump_magic.size());
-        if (!magic) return;
-        if (*magic != detail::dump_magic) {
-            defect_ = detail::failure_at(0, errc::bad_magic, "a dump begins with \"MMT1\"");
-            return;
-        }
-        if (in_.left() < sizeof(std::uint32_t)) return fail(errc::short_input, "the entry count is cut off");
-        if (const auto count = take(sizeof(std::uint32_t))) left_ = detail::load_le<std::uint32_t>(count->data());
+        constexpr bytes_view expected = "a dump begins with \"MMT1\"";
+        if (!need(detail::dump_magic.size(), expected)) return;
+        if (!in_.ahead().starts_with(detail::dump_magic)) return fail(errc::bad_magic, expected);
+        if (!need(detail::dump_header_bytes, "the entry count is cut off")) return;
+        left_ = detail::load_le<std::uint32_t>(in_.ahead().data() + detail::dump_magic.size());
+        in_.skip(detail::dump_header_bytes);
     }
 
     void read_record() {
-        const std::uint64_t start = in_.offset();
-        if (in_.left() < detail::record_header_bytes) return fail(errc::short_input, "an entry's header is cut off");
-        const auto raw = take(detail::record_header_bytes);
-        if (!raw) return;
+        if (!need(detail::record_header_bytes, "an entry's header is cut off")) return;
         detail::record_header header;
-        if (const auto defect = detail::read_record_header(raw->data(), header)) {
-            defect_ = detail::failure_at(start, *defect, "malformed entry");
-            return;
-        }
-        if (in_.left() < header.payload_bytes()) return fail(errc::short_input, "an entry's key or value is cut off");
-        const auto payload = take(static_cast<std::size_t>(header.payload_bytes()));
-        if (!payload) return;
-        const bytes_view key = payload->substr(0, header.key_length);
-        if (!first_ && key <= bytes_view(key_)) {
-            defect_ = detail::failure_at(start, errc::unsorted, "the key is not greater than the one before it");
-            return;
-        }
+        if (const auto defect = detail::read_record_header(in_.ahead().data(), header))
+            return fail(*defect, "malformed entry");
+        const std::uint64_t size = detail::record_header_bytes + header.payload_bytes();
+        if (!need(size, "an entry's key or value is cut off")) return;
+        const bytes_view payload = in_.ahead().substr(detail::record_header_bytes, header.payload_bytes());
+        const bytes_view key = payload.substr(0, header.key_length);
+        if (!first_ && key <= bytes_view(key_)) return fail(errc::unsorted, "the key is not greater than the one before it");
+        in_.skip(static_cast<std::size_t>(size));
         first_ = false;
         key_.assign(key);
-        entry_ = {header.type, payload->substr(header.key_length)};
+        entry_ = {header.type, payload.substr(header.key_length)};
         valid_ = true;
     }
 
-    // Requires length <= in_.left().
-    std::optional<bytes_view> take(std::size_t length) {
-        auto taken = in_.take(length);
-        if (taken) return *taken;
-        defect_ = std::move(taken).error();
-        return std::nullopt;
+    // Whether the next `size` bytes, from the beginning of a field or record on, are in memory now.
+    bool need(std::uint64_t size, bytes_view without) {
+        if (in_.ahead().size() >= size) [[likely]]
+            return true;
+        if (in_.left() < size) {
+            fail(errc::short_input, without);
+            return false;
+        }
+        auto fetched = in_.fetch(static_cast<std::size_t>(size));
+        if (!fetched) defect_ = std::move(fetched).error();
+        return fetched.has_value();
     }
+
     LSM_COLD void fail(errc code, bytes_view why) { defect_ = detail::failure_at(in_.offset(), code, why); }
 
     io::input<Alloc> in_;
