@@ -32,12 +32,12 @@ void append_batch_operation(Out& out, bytes_view key, entry_view entry) {
 class batch_reader {
 public:
     explicit batch_reader(bytes_view in) noexcept : fields_(in) {
-        if (!fields_.read(left_)) defect_ = errc::short_input;
+        if (!fields_.read(left_)) fail(errc::short_input);
     }
 
     /// The next operation; false when there is none left, or at a defect. The views live as long as the batch's bytes.
     [[nodiscard]] bool next(bytes_view& key, entry_view& entry) noexcept {
-        if (defect_ || left_ == 0) return false;
+        if (left_ == 0) return false;
         std::uint8_t type = 0;
         std::uint32_t length = 0;
         entry = {};
@@ -51,7 +51,7 @@ public:
         return true;
     }
 
-    /// Operations still to come, as the batch claims.
+    /// Operations still to come, as the batch claims; none behind a defect.
     [[nodiscard]] std::uint32_t left() const noexcept { return left_; }
     /// How far the fields that were read reach.
     [[nodiscard]] std::size_t offset() const noexcept { return fields_.offset(); }
@@ -59,19 +59,23 @@ public:
     /// What is wrong with the batch as far as it was read: short_input or bad_type. After the last operation also
     /// trailing_bytes.
     [[nodiscard]] std::optional<errc> defect() const noexcept {
-        if (!defect_ && left_ == 0 && fields_.left() != 0) return errc::trailing_bytes;
-        return defect_;
+        if (damaged_) return defect_;
+        if (left_ == 0 && fields_.left() != 0) return errc::trailing_bytes;
+        return std::nullopt;
     }
 
 private:
     bool fail(errc code) noexcept {
+        damaged_ = true;
         defect_ = code;
+        left_ = 0;
         return false;
     }
 
     field_reader fields_;
     std::uint32_t left_ = 0;
-    std::optional<errc> defect_;
+    bool damaged_ = false;
+    errc defect_{};
 };
 
 /// Reads the whole batch and says what is wrong with it, if anything. O(operations), no memory.

@@ -6,7 +6,7 @@
 
 namespace lsm::detail {
 
-/// A callable that lives elsewhere, for as long as a call: a parameter type that owns nothing.
+/// A callable object that lives elsewhere, for as long as a call: a parameter type that owns nothing.
 template <class Signature>
 class function_ref;
 
@@ -14,12 +14,13 @@ template <class R, class... Args>
 class function_ref<R(Args...)> {
 public:
     template <class F>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, function_ref> && std::is_invocable_r_v<R, F&, Args...>)
+        requires(std::is_object_v<std::remove_reference_t<F>> && !std::is_same_v<std::remove_cvref_t<F>, function_ref> &&
+                 std::is_invocable_r_v<R, F&, Args...>)
     function_ref(F&& callable) noexcept
         : object_(const_cast<void*>(static_cast<const void*>(std::addressof(callable)))),
           call_([](void* object, Args... args) -> R {
-              return (*static_cast<std::add_pointer_t<std::remove_reference_t<F>>>(object))(
-                  std::forward<Args>(args)...);
+              return static_cast<R>(
+                  (*static_cast<std::add_pointer_t<std::remove_reference_t<F>>>(object))(std::forward<Args>(args)...));
           }) {}
 
     R operator()(Args... args) const { return call_(object_, std::forward<Args>(args)...); }

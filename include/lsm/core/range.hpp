@@ -19,6 +19,7 @@ public:
     }
     /// To the smallest key above all keys that begin with `prefix`; open if there is none.
     void set_behind_prefix(bytes_view prefix) {
+        set_ = false;
         while (!prefix.empty() && prefix.back() == '\xff') prefix.remove_suffix(1);
         if (prefix.empty()) return;
         set(prefix);

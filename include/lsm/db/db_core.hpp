@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -53,14 +54,14 @@ public:
           cache_(std::allocate_shared<db_cache<Alloc>>(alloc, opts.block_cache_bytes, alloc)),
           memtable_(new_memtable()),
           log_(new_log(0)) {
-        publish(typename version_type::table_list(alloc));
+        current_ = make_version(memtable_, table_list(alloc));
     }
     db_core(const db_core&) = delete;
     db_core& operator=(const db_core&) = delete;
     ~db_core() { static_cast<void>(close()); }
 
     result<void> write(const batch_builder<Alloc>& batch, write_options how) {
-        if (failure_) return *failure_;
+        if (auto ready = writable(); !ready) return ready;
         if (batch.too_large()) return failure(errc::too_large, "a write batch has at most 2^32-1 bytes and operations");
         if (batch.count() == 0) return {};
         if (memtable_->memory_bytes() >= options_.write_buffer_bytes)
@@ -74,7 +75,7 @@ public:
 
     /// Makes the memtable a table: the table, the MANIFEST that lists it, and only then away with the logs, oldest first.
     result<void> flush() {
-        if (failure_) return *failure_;
+        if (auto ready = writable(); !ready) return ready;
         if (memtable_->len() == 0) return {};
         if (next_table_id_ > largest_id) return failure(errc::too_large, "no table id is left");
         const std::uint64_t id = next_table_id_++;
@@ -83,14 +84,10 @@ public:
         if (auto written = write_table_file(entries, fs_, directory_, id, {.block_size = options_.block_bytes}, alloc_);
             !written)
             return written;
-        auto fresh = open_table({0, id});
-        if (!fresh) return std::move(fresh).error();
-        auto tables = current_->tables;
-        tables.insert(tables.begin(), *std::move(fresh));
-        if (auto listed = write_manifest(tables); !listed) return listed;
-
-        memtable_ = new_memtable();
-        publish(std::move(tables));
+        if (auto listed = list_new_table(id); !listed) {
+            if (!failure_) static_cast<void>(fs_.remove(joined(directory_, table_name(id))));
+            return listed;
+        }
         return remove_logs();
     }
 
@@ -143,8 +140,7 @@ private:
 
         if (!contents->manifest) {
             // Its directory's own name was perhaps never synced.
-            if (auto synced = fs_.sync_directory(parent_directory(directory_)); !synced)
-                return std::move(synced).error().in(parent_directory(directory_));
+            if (auto synced = io::sync_directory(fs_, parent_directory(directory_)); !synced) return synced;
             if (auto created = write_manifest(current_->tables); !created) return created;
         }
         if (auto settled = settle_logs(logs, *contents); !settled) return settled;
@@ -174,7 +170,7 @@ private:
             next_table_id_ = std::max(next_table_id_, line.id + 1);
         }
         if (auto apart = check_levels(tables); !apart) return apart;
-        publish(std::move(tables));
+        current_ = make_version(memtable_, std::move(tables));
         return {};
     }
 
@@ -228,12 +224,7 @@ private:
     }
 
     result<void> remove_orphans(const directory_contents& contents) {
-        const auto remove = [&](const std::string& name) -> result<void> {
-            auto removed = fs_.remove(joined(directory_, name));
-            if (!removed && removed.error().code != errc::not_found)
-                return std::move(removed).error().in(joined(directory_, name));
-            return {};
-        };
+        const auto remove = [&](const std::string& name) { return io::remove_if_present(fs_, joined(directory_, name)); };
         for (const std::string& name : contents.temporaries)
             if (auto removed = remove(name); !removed) return removed;
         for (const std::uint64_t id : contents.tables) {
@@ -244,23 +235,36 @@ private:
         return {};
     }
 
+    // Makes table `id` a part of the version in place of the memtable. Whatever needs memory is done before MANIFEST says so.
+    result<void> list_new_table(std::uint64_t id) {
+        auto opened = open_table({0, id});
+        if (!opened) return std::move(opened).error();
+        table_list tables(alloc_);
+        tables.reserve(1 + current_->tables.size());
+        tables.push_back(*std::move(opened));
+        tables.insert(tables.end(), current_->tables.begin(), current_->tables.end());
+        auto fresh_memtable = new_memtable();
+        auto next = make_version(fresh_memtable, std::move(tables));
+        if (auto listed = write_manifest(next->tables); !listed) return listed;
+        memtable_ = std::move(fresh_memtable);
+        current_ = std::move(next);
+        return {};
+    }
+
     // Replayed over the table that its memtable became, a log changes nothing; replayed over a newer one it would. So none may
     // be left when the next table is written.
     result<void> remove_logs() {
-        static_cast<void>(log_.close());
         std::vector<std::string> names;
         for (const std::uint64_t number : frozen_logs_) names.push_back(frozen_log_name(number));
         if (log_exists_ || log_.len() != 0) names.emplace_back(log_name);
-        for (const std::string& name : names) {
-            auto removed = fs_.remove(joined(directory_, name));
-            if (!removed && removed.error().code != errc::not_found)
-                return poison(std::move(removed).error().in(joined(directory_, name)));
-            if (auto synced = fs_.sync_directory(directory_); !synced)
-                return poison(std::move(synced).error().in(directory_));
-        }
-        frozen_logs_.clear();
-        log_exists_ = false;
         log_ = new_log(0);
+        for (const std::string& name : names) {
+            if (auto removed = io::remove_if_present(fs_, joined(directory_, name)); !removed)
+                return poison(std::move(removed).error());
+            if (auto synced = io::sync_directory(fs_, directory_); !synced) return poison(std::move(synced).error());
+        }
+        frozen_logs_ = {};
+        log_exists_ = false;
         return {};
     }
 
@@ -277,8 +281,18 @@ private:
         batch_reader batch(encoded);
         bytes_view key;
         entry_view entry;
+        applying_ = true;
         while (batch.next(key, entry)) memtable_->add(key, entry, written_ + 1);
+        applying_ = false;
         ++written_;
+    }
+
+    [[nodiscard]] result<void> writable() const {
+        if (failure_) return *failure_;
+        if (applying_)
+            return system_failure("memory ran out while a batch that is in the log was applied; open the database again", ENOMEM)
+                .in(directory_);
+        return {};
     }
 
     [[nodiscard]] std::shared_ptr<memtable_core<Alloc>> new_memtable() const {
@@ -287,8 +301,9 @@ private:
     [[nodiscard]] wal::basic_writer<Alloc> new_log(std::uint64_t intact) const {
         return {fs_, joined(directory_, log_name), intact, alloc_};
     }
-    void publish(table_list tables) {
-        current_ = std::allocate_shared<const version_type>(alloc_, version_type{memtable_, std::move(tables)});
+    [[nodiscard]] std::shared_ptr<const version_type> make_version(std::shared_ptr<const memtable_core<Alloc>> memtable,
+                                                                   table_list tables) const {
+        return std::allocate_shared<const version_type>(alloc_, version_type{std::move(memtable), std::move(tables)});
     }
 
     LSM_COLD result<void> log_failed(error why) {
@@ -312,6 +327,7 @@ private:
     std::shared_ptr<const version_type> current_;
     std::vector<std::uint64_t> frozen_logs_;  // replayed into memtable_, oldest first
     bool log_exists_ = false;                 // at open, under its name
+    bool applying_ = false;                   // left so by an exception: the memtable lacks a part of what the log has
     std::uint64_t next_table_id_ = 1;
     sequence written_ = 0;
     recovery_report recovered_;

@@ -95,8 +95,7 @@ struct manifest_line {
     replaced = false;
     const std::string path = joined(directory, manifest_name);
     const std::string temporary = path + std::string(temporary_suffix);
-    if (auto removed = fs.remove(temporary); !removed && removed.error().code != errc::not_found)
-        return std::move(removed).error().in(temporary);
+    if (auto removed = io::remove_if_present(fs, temporary); !removed) return removed;
     auto fresh = io::replacement::create(fs, temporary, path);
     if (!fresh) return std::move(fresh).error();
     if (auto written = fresh->file().append(format_manifest(lines)); !written) return written;

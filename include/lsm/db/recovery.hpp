@@ -59,9 +59,7 @@ inline result<void> make_directories(io::file_system& fs, std::string_view path)
         made = fs.make_directory(path);
     }
     if (!made) return std::move(made).error().in(path);
-    const auto parent = parent_directory(path);
-    if (auto synced = fs.sync_directory(parent); !synced) return std::move(synced).error().in(parent);
-    return {};
+    return io::sync_directory(fs, parent_directory(path));
 }
 
 /// Replays logs, oldest first, into a memtable. Nothing on the disk changes.
@@ -155,8 +153,7 @@ result<void> keep_cuts(io::file_system& fs, std::string_view directory, std::uin
     }
     if (auto synced = to->sync(); !synced) return synced;
     if (auto closed = to->close(); !closed) return closed;
-    if (auto synced = fs.sync_directory(directory); !synced) return std::move(synced).error().in(directory);
-    return {};
+    return io::sync_directory(fs, directory);
 }
 
 }  // namespace lsm::detail

@@ -11,7 +11,34 @@
 #include <lsm/core/result.hpp>
 #include <lsm/io/file_system.hpp>
 
+namespace lsm::detail {
+
+/// Makes a system call again as long as a signal interrupts it.
+template <class Call>
+auto uninterrupted(Call call) {
+    for (;;) {
+        auto outcome = call();
+        if (outcome || outcome.error().sys != EINTR) return outcome;
+    }
+}
+
+}  // namespace lsm::detail
+
 namespace lsm::io {
+
+/// The names in `directory` are on the disk. Errors name it.
+inline result<void> sync_directory(file_system& fs, std::string_view directory) {
+    auto synced = detail::uninterrupted([&] { return fs.sync_directory(directory); });
+    if (!synced) return std::move(synced).error().in(directory);
+    return synced;
+}
+
+/// Removes `path`; that it is not there is fine. Errors name it.
+inline result<void> remove_if_present(file_system& fs, std::string_view path) {
+    auto removed = fs.remove(path);
+    if (!removed && removed.error().code != errc::not_found) return std::move(removed).error().in(path);
+    return {};
+}
 
 /// An open file, closed when it goes; its errors name the path. Move-only. The file_system must outlive it. Reading is safe
 /// from many threads, everything else is for one at a time. Every byte of a file that is written comes from append().
@@ -57,13 +84,10 @@ public:
     result<std::size_t> read_at(std::uint64_t offset, std::span<char> into) const {
         std::size_t done = 0;
         while (done < into.size()) {
-            auto got = fs_->read_at(handle_, offset + done, into.subspan(done));
-            if (got && *got == 0) break;
-            if (got) {
-                done += *got;
-            } else if (got.error().sys != EINTR) {
-                return std::move(got).error().in(path_);
-            }
+            auto got = detail::uninterrupted([&] { return fs_->read_at(handle_, offset + done, into.subspan(done)); });
+            if (!got) return std::move(got).error().in(path_);
+            if (*got == 0) break;
+            done += *got;
         }
         return done;
     }
@@ -81,22 +105,25 @@ public:
     /// it away.
     result<void> append(bytes_view data) {
         while (!data.empty()) {
-            auto put = fs_->write_at(handle_, end_, data);
-            if (put) {
-                data.remove_prefix(*put);
-                end_ += *put;
-            } else if (put.error().sys != EINTR) {
-                return std::move(put).error().in(path_);
-            }
+            auto put = detail::uninterrupted([&] { return fs_->write_at(handle_, end_, data); });
+            if (put && *put == 0) put = detail::system_failure("write", EIO);  // or we would go on for ever
+            if (!put) return std::move(put).error().in(path_);
+            data.remove_prefix(*put);
+            end_ += *put;
         }
         return {};
     }
 
-    result<void> sync_data() { return named(fs_->sync_data(handle_)); }
-    result<void> sync() { return named(fs_->sync(handle_)); }
+    result<void> sync_data() {
+        return named(detail::uninterrupted([&] { return fs_->sync_data(handle_); }));
+    }
+    result<void> sync() {
+        return named(detail::uninterrupted([&] { return fs_->sync(handle_); }));
+    }
     result<void> truncate(std::uint64_t size) {
-        end_ = size;
-        return named(fs_->truncate(handle_, size));
+        auto done = named(detail::uninterrupted([&] { return fs_->truncate(handle_, size); }));
+        if (done) end_ = size;
+        return done;
     }
     result<std::uint64_t> size() const { return named(fs_->size(handle_)); }
 

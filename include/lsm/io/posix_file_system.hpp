@@ -23,7 +23,7 @@ class posix_file_system final : public file_system {
 public:
     result<handle> open(std::string_view path, open_mode mode) override {
         // Without O_NONBLOCK a FIFO would hold us up before we can see that it is no regular file.
-        int flags = O_CLOEXEC | O_NONBLOCK;
+        int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
         switch (mode) {
             case open_mode::read: flags |= O_RDONLY; break;
             case open_mode::read_no_follow: flags |= O_RDONLY | O_NOFOLLOW; break;
@@ -69,22 +69,24 @@ public:
 
     result<void> rename(std::string_view from, std::string_view to) override {
         const c_path source(from), target(to);
-        if (!source || !target) return detail::system_failure("rename", ENAMETOOLONG);
+        if (!source) return source.failure("rename");
+        if (!target) return target.failure("rename");
         return checked("rename", ::rename(source.get(), target.get()));
     }
     result<void> link(std::string_view from, std::string_view to) override {
         const c_path source(from), target(to);
-        if (!source || !target) return detail::system_failure("link", ENAMETOOLONG);
+        if (!source) return source.failure("link");
+        if (!target) return target.failure("link");
         return checked("link", ::link(source.get(), target.get()));
     }
     result<void> remove(std::string_view path) override {
         const c_path target(path);
-        if (!target) return detail::system_failure("unlink", ENAMETOOLONG);
+        if (!target) return target.failure("unlink");
         return checked("unlink", ::unlink(target.get()));
     }
     result<void> make_directory(std::string_view path) override {
         const c_path target(path);
-        if (!target) return detail::system_failure("mkdir", ENAMETOOLONG);
+        if (!target) return target.failure("mkdir");
         return checked("mkdir", ::mkdir(target.get(), 0777));
     }
 
@@ -115,7 +117,7 @@ public:
     }
 
     result<handle> lock(std::string_view path) override {
-        for (;;) {
+        for (int attempt = 0; attempt < 100; ++attempt) {
             auto file = open_regular(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
             if (!file) return file;
             if (::flock(*file, LOCK_EX | LOCK_NB) != 0) {
@@ -132,23 +134,26 @@ public:
                 return file;
             ::close(*file);
         }
+        return detail::failure(errc::locked, "the file is replaced all the time");
     }
 
 private:
     // A path with the zero behind it that system calls want, on the stack; false if no file can have it.
     class c_path {
     public:
-        explicit c_path(std::string_view path) noexcept
-            : good_(path.size() < sizeof raw_ && path.find('\0') == std::string_view::npos) {
-            if (!good_) path = {};
+        explicit c_path(std::string_view path) noexcept {
+            if (path.size() >= sizeof raw_) problem_ = ENAMETOOLONG;
+            if (path.find('\0') != std::string_view::npos) problem_ = EINVAL;
+            if (problem_ != 0) path = {};
             path.copy(raw_, path.size());
             raw_[path.size()] = '\0';
         }
-        explicit operator bool() const noexcept { return good_; }
+        explicit operator bool() const noexcept { return problem_ == 0; }
         [[nodiscard]] const char* get() const noexcept { return raw_; }
+        [[nodiscard]] error failure(std::string_view operation) const { return detail::system_failure(operation, problem_); }
 
     private:
-        bool good_;
+        int problem_ = 0;
         char raw_[PATH_MAX];
     };
 
@@ -167,7 +172,7 @@ private:
 
     static result<handle> open_descriptor(std::string_view path, int flags) {
         const c_path target(path);
-        if (!target) return detail::system_failure("open", ENAMETOOLONG);
+        if (!target) return target.failure("open");
         int file = -1;
         do {
             file = ::open(target.get(), flags, 0666);

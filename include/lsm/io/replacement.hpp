@@ -40,9 +40,7 @@ public:
         if (auto closed = file_.close(); !closed) return closed;
         if (auto renamed = fs_->rename(temporary_, target_); !renamed) return std::move(renamed).error().in(target_);
         temporary_.clear();
-        const auto directory = detail::parent_directory(target_);
-        if (auto synced = fs_->sync_directory(directory); !synced) return std::move(synced).error().in(directory);
-        return {};
+        return sync_directory(*fs_, detail::parent_directory(target_));
     }
 
     [[nodiscard]] bool renamed() const noexcept { return temporary_.empty(); }

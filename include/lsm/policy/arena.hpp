@@ -12,7 +12,7 @@
 namespace lsm {
 
 /// Memory that is handed out piece by piece and given back all at once, when the arena goes. Chunks come from `Alloc` and
-/// double from 1 KiB to 1 MiB; a piece that would not fit into a fresh chunk gets one of its own. One thread at a time.
+/// grow with what is held, from 1 KiB to 1 MiB; a piece that would not fit into a fresh chunk gets one of its own. One thread at a time.
 template <class Alloc = std::allocator<std::byte>>
 class basic_arena {
 public:
@@ -59,7 +59,8 @@ private:
 
     // A fresh chunk is aligned for everything.
     void* allocate_elsewhere(std::size_t size) {
-        if (size > std::numeric_limits<std::size_t>::max() / 2) return unit_traits::allocate(alloc_, size);  // throws
+        constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
+        if (size > most / 2) return unit_traits::allocate(alloc_, most / sizeof(unit));  // throws
         const std::size_t shared = std::clamp(held_, smallest_chunk, largest_chunk);
         const bool alone = size + sizeof(chunk) > shared;
         const std::size_t total = alone ? size + sizeof(chunk) : shared;
@@ -106,7 +107,7 @@ public:
 
     template <class U>
     friend bool operator==(const arena_allocator& a, const arena_allocator<U>& b) noexcept {
-        return a.arena_ == b.arena_;
+        return a.arena_ == arena_allocator(b).arena_;
     }
 
 private:

@@ -89,16 +89,21 @@ struct key_codec<Float> {
     static std::optional<Float> decode(bytes_view in) {
         const auto bits = key_codec<bits_type>::decode(in);
         if (!bits) return std::nullopt;
-        return std::bit_cast<Float>(*bits & sign ? *bits ^ sign : static_cast<bits_type>(~*bits));
+        const auto key = std::bit_cast<Float>(*bits & sign ? *bits ^ sign : static_cast<bits_type>(~*bits));
+        // encode() makes one key of both zeros, and of all NaNs: no other bytes stand for them.
+        if (key == 0 && !(*bits & sign)) return std::nullopt;
+        if (key != key && std::bit_cast<bits_type>(key) != std::bit_cast<bits_type>(std::numeric_limits<Float>::quiet_NaN()))
+            return std::nullopt;
+        return key;
     }
 
 private:
     static constexpr bits_type sign = bits_type{1} << (8 * sizeof(Float) - 1);
 };
 
-/// Enums as their underlying integer. Decoding does not ask whether the number is one of the enumerators.
+/// Enums of a fixed underlying type as that integer. Decoding does not ask whether the number is one of the enumerators.
 template <class Enum>
-    requires std::is_enum_v<Enum>
+    requires(std::is_enum_v<Enum> && requires { Enum{0}; })
 struct key_codec<Enum> {
     using integer = std::underlying_type_t<Enum>;
     static constexpr std::size_t size = sizeof(Enum);

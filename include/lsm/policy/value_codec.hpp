@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <functional>
@@ -43,13 +44,18 @@ template <class T, std::size_t Extent>
 inline constexpr bool refers_elsewhere<std::span<T, Extent>> = true;
 template <class T>
 inline constexpr bool refers_elsewhere<std::reference_wrapper<T>> = true;
+template <class T>
+inline constexpr bool refers_elsewhere<std::optional<T>> = refers_elsewhere<T>;
+template <class T, std::size_t Size>
+inline constexpr bool refers_elsewhere<std::array<T, Size>> = refers_elsewhere<T>;
 
 }  // namespace detail
 
 /// Trivially copyable types as their bytes in memory: for machines of one byte order and layout. Padding is stored as
-/// zeros where the compiler can clear it (GCC 11 and later), else as it happens to be.
+/// zeros where the compiler can clear it (GCC 11 and later), else as it happens to be. Any bytes of the right number decode:
+/// members whose type has forbidden values (bool, some enums) are as safe as the file.
 template <class T>
-    requires(std::is_trivially_copyable_v<T> && !detail::refers_elsewhere<T>)
+    requires(std::is_trivially_copyable_v<T> && std::is_object_v<T> && !std::is_array_v<T> && !detail::refers_elsewhere<T>)
 struct value_codec<T> {
     static constexpr std::size_t size = sizeof(T);
 
@@ -72,6 +78,7 @@ struct value_codec<T> {
 
     static std::optional<T> decode(bytes_view in) {
         if (in.size() != size) return std::nullopt;
+        if (std::is_same_v<T, bool> && static_cast<unsigned char>(in.front()) > 1) return std::nullopt;
         union {  // no constructor of T is asked for: its bytes are its value
             char none;
             T value;

@@ -99,8 +99,7 @@ private:
     // The new file begins with the intact records of the old one.
     result<void> start() {
         const std::string temporary = path_ + ".tmp";
-        if (auto removed = fs_->remove(temporary); !removed && removed.error().code != errc::not_found)
-            return std::move(removed).error().in(temporary);
+        if (auto removed = io::remove_if_present(*fs_, temporary); !removed) return removed;
         auto fresh = io::file::open(*fs_, temporary, io::open_mode::create_exclusive);
         if (!fresh) return std::move(fresh).error();
         auto done = len_ == 0 ? result<void>() : copy_intact(*fresh);
@@ -108,10 +107,10 @@ private:
         if (done) done = fresh->rename(path_);
         if (!done) {
             static_cast<void>(fs_->remove(temporary));
-            return done;
+            return done.error().code == errc::no_space ? std::move(done) : fail(std::move(done).error());
         }
-        const auto directory = detail::parent_directory(path_);
-        if (auto synced = fs_->sync_directory(directory); !synced) return fail(std::move(synced).error().in(directory));
+        if (auto synced = io::sync_directory(*fs_, detail::parent_directory(path_)); !synced)
+            return fail(std::move(synced).error());
         log_ = *std::move(fresh);
         return {};
     }

@@ -1,0 +1,8 @@
+// error: lsm: Key needs a specialization of lsm::key_codec<Key>
+#include <lsm/lsm.hpp>
+
+struct point {
+    int x, y;
+};
+
+int main() { lsm::basic_db<lsm::policies<point>>::open("db"); }

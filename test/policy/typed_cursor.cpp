@@ -1,0 +1,273 @@
+#include <lsm/policy/typed_cursor.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lsm/core/range.hpp>
+
+#include "support/catch.hpp"
+#include "support/codecs.hpp"
+#include "support/vector_cursor.hpp"
+
+using lsm::bytes;
+using lsm::bytes_view;
+using lsm::entry_type;
+using lsm::errc;
+using lsm::policies;
+using lsm::typed_cursor;
+using lsm::test::key_bytes;
+using lsm::test::owned_entry;
+using lsm::test::value_bytes;
+using lsm::test::vector_cursor;
+
+namespace {
+
+using plain = typed_cursor<policies<>, vector_cursor>;
+using plain_with_tombstones = typed_cursor<policies<>, vector_cursor, true>;
+using numbers = policies<std::int32_t, std::uint16_t>;
+using typed = typed_cursor<numbers, vector_cursor>;
+using typed_with_tombstones = typed_cursor<numbers, vector_cursor, true>;
+
+owned_entry number(std::int32_t key, std::uint16_t value) { return {key_bytes(key), value_bytes(value)}; }
+owned_entry deleted(std::int32_t key) { return {key_bytes(key), "", entry_type::tombstone}; }
+owned_entry text(bytes key, bytes value) { return {std::move(key), std::move(value)}; }
+
+using number_pairs = std::vector<std::pair<std::int32_t, std::uint16_t>>;
+
+number_pairs rest(typed& at) {
+    number_pairs out;
+    for (; at.valid(); at.next()) out.emplace_back(at.key(), at.value());
+    return out;
+}
+
+const std::vector<owned_entry> three = {number(-5, 50), number(0, 60), number(7, 70)};
+
+// The key of the one in the middle is too short by a byte.
+std::vector<owned_entry> with_bad_key() {
+    return {number(1, 10), text(key_bytes(std::int32_t{2}).substr(0, 3), value_bytes(std::uint16_t{20})), number(3, 30)};
+}
+// The value of the one in the middle is too long by a byte.
+std::vector<owned_entry> with_bad_value() {
+    return {number(1, 10), text(key_bytes(std::int32_t{2}), value_bytes(std::uint16_t{20}) + "?"), number(3, 30)};
+}
+
+}  // namespace
+
+TEST_CASE("typed_cursor: stands on the first entry when the byte cursor does") {
+    vector_cursor inner(three);
+    CHECK_FALSE(typed(inner).valid());
+    inner.seek_to_first();
+    const typed at(inner);
+    REQUIRE(at.valid());
+    CHECK(at.key() == -5);
+    CHECK(at.value() == 50);
+}
+
+TEST_CASE("typed_cursor: walks and seeks in both directions") {
+    typed at{vector_cursor(three)};
+    at.seek_to_first();
+    CHECK(rest(at) == number_pairs{{-5, 50}, {0, 60}, {7, 70}});
+    CHECK(at.status());
+    at.seek_to_last();
+    CHECK(at.key() == 7);
+    at.prev();
+    CHECK(at.key() == 0);
+    CHECK(at.value() == 60);
+    at.prev();
+    at.prev();
+    CHECK_FALSE(at.valid());
+    CHECK(at.status());
+    at.seek(1);
+    CHECK(at.key() == 7);
+    at.seek(-1000);
+    CHECK(at.key() == -5);
+    at.seek(8);
+    CHECK_FALSE(at.valid());
+}
+
+TEST_CASE("typed_cursor: the stored bytes are there too") {
+    typed at{vector_cursor(three)};
+    at.seek(0);
+    CHECK(at.key_bytes() == three[1].key);
+    CHECK(at.entry() == three[1].view());
+}
+
+TEST_CASE("typed_cursor: bytes come out as views of what is stored") {
+    plain at{vector_cursor({text("a", "1"), text("b", "2")})};
+    at.seek("b");
+    REQUIRE(at.valid());
+    CHECK(at.key() == "b");
+    CHECK(at.value() == "2");
+    CHECK(at.key().data() == at.key_bytes().data());
+    CHECK(at.value().data() == at.entry().value.data());
+    STATIC_REQUIRE(std::is_same_v<decltype(at.key()), bytes_view>);
+}
+
+TEST_CASE("typed_cursor: shows tombstones where the stage does") {
+    typed_with_tombstones at{vector_cursor({number(1, 10), deleted(2), number(3, 30)})};
+    at.seek_to_first();
+    CHECK_FALSE(at.tombstone());
+    at.next();
+    REQUIRE(at.valid());
+    CHECK(at.tombstone());
+    CHECK(at.key() == 2);
+    at.next();
+    CHECK_FALSE(at.tombstone());
+    CHECK(at.value() == 30);
+
+    plain_with_tombstones texts{vector_cursor({{"a", "", entry_type::tombstone}})};
+    texts.seek_to_first();
+    CHECK(texts.tombstone());
+}
+
+TEST_CASE("typed_cursor: bytes that are no key end a walk with an error") {
+    for (const bool forward : {true, false}) {
+        typed at{vector_cursor(with_bad_key())};
+        forward ? at.seek_to_first() : at.seek_to_last();
+        REQUIRE(at.valid());
+        forward ? at.next() : at.prev();
+        CHECK_FALSE(at.valid());
+        REQUIRE_FALSE(at.status());
+        CHECK(at.status().error().code == errc::bad_key);
+        CHECK(at.status().error().what == "bad_key: at key " + lsm::hex(at.key_bytes()));
+    }
+}
+
+TEST_CASE("typed_cursor: bytes that are no value end a walk with an error") {
+    for (const bool forward : {true, false}) {
+        typed at{vector_cursor(with_bad_value())};
+        forward ? at.seek_to_first() : at.seek_to_last();
+        REQUIRE(at.valid());
+        forward ? at.next() : at.prev();
+        CHECK_FALSE(at.valid());
+        REQUIRE_FALSE(at.status());
+        CHECK(at.status().error().code == errc::bad_value);
+        CHECK(at.status().error().what.ends_with(lsm::hex(key_bytes(std::int32_t{2}))));
+    }
+}
+
+TEST_CASE("typed_cursor: a bad entry is met by whatever stands on it") {
+    typed at{vector_cursor(with_bad_value())};
+    at.seek(2);
+    CHECK_FALSE(at.valid());
+    CHECK_FALSE(at.status());
+    at.seek(3);
+    CHECK(at.valid());
+    CHECK(at.status());
+    CHECK(at.value() == 30);
+
+    vector_cursor inner({text("short", "")});
+    inner.seek_to_first();
+    const typed made_on_it(inner);
+    CHECK_FALSE(made_on_it.valid());
+    CHECK(made_on_it.status().error().code == errc::bad_key);
+}
+
+TEST_CASE("typed_cursor: a tombstone of no value is no bad value") {
+    typed_with_tombstones at{vector_cursor({deleted(1), text("x", "")})};
+    at.seek_to_first();
+    CHECK(at.valid());
+    at.next();
+    CHECK_FALSE(at.valid());
+    CHECK(at.status().error().code == errc::bad_key);
+}
+
+TEST_CASE("typed_cursor: damage below shows as it is") {
+    typed at{vector_cursor(three, 1)};
+    at.seek_to_first();
+    CHECK(rest(at) == number_pairs{{-5, 50}});
+    REQUIRE_FALSE(at.status());
+    CHECK(at.status().error().code == errc::bad_block);
+    at.seek(7);
+    CHECK(at.valid());
+    CHECK(at.status());
+}
+
+TEST_CASE("typed_cursor: is an input range of pairs") {
+    STATIC_REQUIRE(std::ranges::input_range<plain>);
+    STATIC_REQUIRE(std::ranges::input_range<typed>);
+    STATIC_REQUIRE(std::ranges::input_range<typed_with_tombstones>);
+    STATIC_REQUIRE_FALSE(std::ranges::forward_range<typed>);
+    STATIC_REQUIRE(std::sentinel_for<std::default_sentinel_t, typed::iterator>);
+    STATIC_REQUIRE(std::is_same_v<std::ranges::range_value_t<plain>, std::pair<bytes_view, bytes_view>>);
+    STATIC_REQUIRE(std::is_same_v<std::ranges::range_value_t<typed_with_tombstones>,
+                                  std::pair<std::int32_t, std::optional<std::uint16_t>>>);
+
+    typed at{vector_cursor(three)};
+    at.seek_to_first();
+    number_pairs seen;
+    for (const auto& [key, value] : at) seen.emplace_back(key, value);
+    CHECK(seen == number_pairs{{-5, 50}, {0, 60}, {7, 70}});
+    CHECK(at.status());
+}
+
+TEST_CASE("typed_cursor: a range begins where the cursor stands") {
+    typed at{vector_cursor(three)};
+    at.seek(0);
+    CHECK(std::ranges::count_if(at, [](const auto&) { return true; }) == 2);
+    CHECK(at.begin() == at.end());
+}
+
+TEST_CASE("typed_cursor: ranges algorithms find and stop") {
+    typed at{vector_cursor(three)};
+    at.seek_to_first();
+    const auto found = std::ranges::find_if(at, [](const auto& entry) { return entry.second == 60; });
+    REQUIRE(found != at.end());
+    CHECK((*found).first == 0);
+    CHECK(at.key() == 0);
+}
+
+TEST_CASE("typed_cursor: in a range a tombstone has no value") {
+    typed_with_tombstones at{vector_cursor({number(1, 10), deleted(2)})};
+    at.seek_to_first();
+    std::vector<std::pair<std::int32_t, std::optional<std::uint16_t>>> seen;
+    for (const auto& entry : at) seen.push_back(entry);
+    REQUIRE(seen.size() == 2);
+    CHECK(seen[0].second == std::uint16_t{10});
+    CHECK(seen[1] == std::pair(std::int32_t{2}, std::optional<std::uint16_t>()));
+}
+
+TEST_CASE("typed_cursor: a range ends at a bad entry and status tells") {
+    typed at{vector_cursor(with_bad_key())};
+    at.seek_to_first();
+    int seen = 0;
+    for (const auto& entry : at) seen += entry.first;
+    CHECK(seen == 1);
+    CHECK(at.status().error().code == errc::bad_key);
+}
+
+TEST_CASE("typed_cursor: a confined and turned round byte cursor works below it") {
+    using alloc = std::allocator<std::byte>;
+    lsm::detail::key_range<alloc> range;
+    range.from.set(key_bytes(std::int32_t{-5}));
+    range.to.set(key_bytes(std::int32_t{7}));
+    range.reverse = true;
+    typed_cursor<numbers, lsm::detail::range_cursor<vector_cursor, alloc>> at({vector_cursor(three), range});
+    REQUIRE(at.valid());
+    CHECK(at.key() == 0);
+    at.next();
+    CHECK(at.key() == -5);
+    at.next();
+    CHECK_FALSE(at.valid());
+    at.seek(100);
+    CHECK(at.key() == 0);
+}
+
+TEST_CASE("typed_cursor: keys of varying size are decoded in order") {
+    using pairs = policies<std::pair<bytes, std::int32_t>, bytes>;
+    std::vector<owned_entry> entries;
+    for (const auto& key : {std::pair<bytes, std::int32_t>("a", -1), {"a", 2}, {"b", 0}})
+        entries.push_back({key_bytes(key), "v"});
+    typed_cursor<pairs, vector_cursor> at{vector_cursor(entries)};
+    at.seek({"a", 0});
+    REQUIRE(at.valid());
+    CHECK(at.key() == std::pair<bytes, std::int32_t>("a", 2));
+    at.next();
+    CHECK(at.key().first == "b");
+}

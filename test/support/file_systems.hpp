@@ -1,0 +1,105 @@
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include <lsm/io/memory_file_system.hpp>
+#include <lsm/io/posix_file_system.hpp>
+
+#include "support/files.hpp"
+#include "support/results.hpp"
+
+namespace lsm::test {
+
+/// A file system with a directory to work in, for test bodies that hold for every file system.
+struct on_disk {
+    io::posix_file_system system;
+    scratch_directory directory;
+
+    [[nodiscard]] std::string root() const { return directory.path(); }
+    [[nodiscard]] std::string path(std::string_view name) const { return directory / name; }
+};
+
+struct in_memory {
+    io::memory_file_system system;
+
+    in_memory() { must(system.make_directory("/root")); }
+    [[nodiscard]] std::string root() const { return "/root"; }
+    [[nodiscard]] std::string path(std::string_view name) const { return "/root/" + std::string(name); }
+};
+
+inline std::set<std::string> names_in(io::file_system& fs, std::string_view directory) {
+    std::set<std::string> out;
+    must(fs.list(directory, [&](std::string_view name) {
+        if (!out.emplace(name).second) FAIL("a name was listed twice");
+    }));
+    return out;
+}
+
+inline bool is_there(io::file_system& fs, std::string_view path) {
+    return io::file::open(fs, path, io::open_mode::read).has_value();
+}
+
+/// Reads and writes one byte at a time, and interrupts every other call that the system may interrupt.
+class trickling_file_system final : public io::file_system {
+public:
+    explicit trickling_file_system(io::file_system& inner) : inner_(inner) {}
+
+    std::size_t interruptions = 0;
+    std::size_t reads = 0;
+
+    result<handle> open(std::string_view path, io::open_mode mode) override { return inner_.open(path, mode); }
+    result<void> close(handle file) override { return inner_.close(file); }
+    result<std::size_t> read_at(handle file, std::uint64_t offset, std::span<char> into) override {
+        if (interrupted()) return interruption();
+        ++reads;
+        return inner_.read_at(file, offset, into.first(std::min<std::size_t>(into.size(), 1)));
+    }
+    result<std::size_t> write_at(handle file, std::uint64_t offset, bytes_view data) override {
+        if (interrupted()) return interruption();
+        return inner_.write_at(file, offset, data.substr(0, 1));
+    }
+    result<void> sync_data(handle file) override {
+        if (interrupted()) return interruption();
+        return inner_.sync_data(file);
+    }
+    result<void> sync(handle file) override {
+        if (interrupted()) return interruption();
+        return inner_.sync(file);
+    }
+    result<std::uint64_t> size(handle file) override { return inner_.size(file); }
+    result<void> truncate(handle file, std::uint64_t size) override {
+        if (interrupted()) return interruption();
+        return inner_.truncate(file, size);
+    }
+    result<void> allocate(handle file, std::uint64_t size) override {
+        if (interrupted()) return interruption();
+        return inner_.allocate(file, size);
+    }
+    result<void> rename(std::string_view from, std::string_view to) override { return inner_.rename(from, to); }
+    result<void> link(std::string_view from, std::string_view to) override { return inner_.link(from, to); }
+    result<void> remove(std::string_view path) override { return inner_.remove(path); }
+    result<void> make_directory(std::string_view path) override { return inner_.make_directory(path); }
+    result<void> sync_directory(std::string_view path) override { return inner_.sync_directory(path); }
+    result<void> list(std::string_view path, detail::function_ref<void(std::string_view)> each) override {
+        return inner_.list(path, each);
+    }
+    result<handle> lock(std::string_view path) override { return inner_.lock(path); }
+
+private:
+    bool interrupted() {
+        turn_ = !turn_;
+        if (turn_) ++interruptions;
+        return turn_;
+    }
+    static error interruption() { return detail::system_failure("injected", EINTR); }
+
+    io::file_system& inner_;
+    bool turn_ = false;
+};
+
+}  // namespace lsm::test
