@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,4 +24,13 @@ using basic_bytes =
 /// The longest key or value, in bytes: the formats store lengths in 32 bits.
 inline constexpr std::size_t max_length = 0xffff'ffff;
 
+namespace detail {
+
+/// Makes room for `more` bytes, so that appending them cannot throw. Grows by doubling.
+template <class String>
+void make_room(String& out, std::size_t more) {
+    if (out.capacity() - out.size() < more) out.reserve(std::max(out.size() + more, 2 * out.capacity()));
+}
+
+}  // namespace detail
 }  // namespace lsm

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <limits>
 #include <utility>
@@ -25,7 +26,7 @@ public:
             too_large_ = true;
             return;
         }
-        encoded_.reserve(encoded_.size() + 9 + key.size() + entry.value.size() + encoded_.size() / 2);
+        make_room(encoded_, 9 + key.size() + entry.value.size());
         append_batch_operation(encoded_, key, entry);
         store_le(encoded_.data(), ++count_);
     }
@@ -60,7 +61,10 @@ class basic_write_batch {
 public:
     using policies_type = Policies;
 
-    explicit basic_write_batch(const alloc& allocator = {}) : alloc_(allocator), batch_(allocator) {}
+    basic_write_batch()
+        requires std::default_initializable<alloc>
+        : basic_write_batch(alloc()) {}
+    explicit basic_write_batch(const alloc& allocator) : alloc_(allocator), batch_(allocator) {}
 
     /// A key or value too long to store makes the database refuse the whole batch. If the allocator throws, nothing has
     /// changed.

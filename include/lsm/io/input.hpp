@@ -17,7 +17,10 @@ template <class Alloc = std::allocator<std::byte>>
 class input {
 public:
     /// Reads `data`, which must outlive the input.
-    explicit input(bytes_view data, const Alloc& alloc = {}) : memory_(data), size_(data.size()), buffer_(alloc) {}
+    explicit input(bytes_view data, const Alloc& alloc = {}) : input(data, 0, alloc) {}
+    /// The same for a part of something larger, whose offsets begin at `start`.
+    input(bytes_view data, std::uint64_t start, const Alloc& alloc)
+        : memory_(data), offset_(start), size_(start + data.size()), buffer_(alloc) {}
     /// Reads `from`, which must outlive the input, from `start` up to `size`. Requires start <= size.
     input(const file& from, std::uint64_t size, const Alloc& alloc = {}, std::uint64_t start = 0)
         : file_(&from), offset_(start), size_(size), buffer_(alloc) {}
@@ -28,8 +31,7 @@ public:
 
     /// What is in memory of the bytes to come: all of them, for an input from memory. Valid until the next fetch() or take().
     [[nodiscard]] bytes_view ahead() const noexcept {
-        if (file_ == nullptr) return memory_.substr(static_cast<std::size_t>(offset_));
-        return bytes_view(buffer_).substr(taken_);
+        return (file_ == nullptr ? memory_ : bytes_view(buffer_)).substr(taken_);
     }
 
     /// Brings at least `length` bytes into memory, in one piece. Requires length <= left(). An error is the file's.
@@ -48,7 +50,7 @@ public:
     /// Moves past the next `length` bytes. Requires length <= ahead().size().
     void skip(std::size_t length) noexcept {
         offset_ += length;
-        if (file_ != nullptr) taken_ += length;
+        taken_ += length;
     }
 
     /// The next `length` bytes, in one piece, valid until the next fetch() or take(). Requires length <= left().
@@ -66,8 +68,8 @@ private:
     bytes_view memory_;
     std::uint64_t offset_ = 0;
     std::uint64_t size_;
-    basic_bytes<Alloc> buffer_;  // the file's bytes around offset_, of which the first taken_ are behind it
-    std::size_t taken_ = 0;
+    basic_bytes<Alloc> buffer_;  // the file's bytes around offset_
+    std::size_t taken_ = 0;      // how many bytes of memory_ or buffer_ lie before offset_
 };
 
 }  // namespace lsm::io

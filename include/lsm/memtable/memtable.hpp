@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/cursor.hpp>
 #include <lsm/core/entry.hpp>
+#include <lsm/core/hex.hpp>
 #include <lsm/core/range.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/fwd.hpp>
@@ -40,7 +42,10 @@ public:
             len_.store(len() + 1, std::memory_order_relaxed);
         }
         size_bytes_.store(bytes, std::memory_order_relaxed);
+        newest_.store(at, std::memory_order_release);
     }
+    /// The newest sequence that was added; 0 before the first.
+    [[nodiscard]] sequence newest() const noexcept { return newest_.load(std::memory_order_acquire); }
 
     /// The entry of `key` as a reader at `at` sees it; null if it sees none. Lives as long as the memtable.
     [[nodiscard]] const typename skip_list<Alloc>::version* find(bytes_view key, sequence at) const noexcept {
@@ -57,6 +62,7 @@ private:
     skip_list<Alloc> entries_;
     std::atomic<std::size_t> len_ = 0;
     std::atomic<std::uint64_t> size_bytes_ = dump_header_bytes;
+    std::atomic<sequence> newest_ = 0;
 };
 
 /// Walks what a reader at one sequence sees. Shares the memtable's ownership. next() is O(1), the rest O(log n).
@@ -118,7 +124,10 @@ public:
     using cursor =
         typed_cursor<Policies, detail::range_cursor<detail::memtable_cursor<alloc>, alloc>, true>;
 
-    explicit basic_memtable(const alloc& allocator = {})
+    basic_memtable()
+        requires std::default_initializable<alloc>
+        : basic_memtable(alloc()) {}
+    explicit basic_memtable(const alloc& allocator)
         : alloc_(allocator), core_(std::allocate_shared<core>(allocator, allocator)) {}
 
     /// Sets the value of `key`. Requires both to take at most max_length bytes. Expected O(log n); O(1) for keys in order.
@@ -141,16 +150,16 @@ public:
     }
 
     /// All entries, tombstones included, in key order.
-    [[nodiscard]] cursor iter() const { return cursor({{core_, written_}, detail::key_range(alloc_)}, alloc_); }
+    [[nodiscard]] cursor iter() const { return cursor({{core_, core_->newest()}, detail::key_range(alloc_)}, alloc_); }
 
     /// Keys, those with a tombstone included.
     [[nodiscard]] std::size_t len() const noexcept { return core_->len(); }
-    /// The length of the dump, which is not the memory that is held: encode().size() at all times. O(1).
+    /// The length of the dump, which is not the memory that is held: encode().size(), as long as nobody writes. O(1).
     [[nodiscard]] std::uint64_t size_bytes() const noexcept { return core_->size_bytes(); }
     /// Bytes held from the allocator for entries. O(1).
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return core_->memory_bytes(); }
 
-    /// The dump. O(n).
+    /// The dump of the entries of this moment. O(n).
     [[nodiscard]] bytes encode() const {
         bytes out;
         out.reserve(static_cast<std::size_t>(size_bytes()));
@@ -161,9 +170,11 @@ public:
 
     /// Writes the dump to `out`, whose errors it returns; too_large for more than 2^32-1 entries.
     result<void> encode(io::sink& out) const {
-        detail::memtable_cursor<alloc> entries(core_, detail::newest_sequence);
+        detail::memtable_cursor<alloc> entries(core_, core_->newest());
+        std::size_t count = 0;
+        for (entries.seek_to_first(); entries.valid(); entries.next()) ++count;
         entries.seek_to_first();
-        return detail::write_dump(entries, len(), out);
+        return detail::write_dump(entries, count, out);
     }
 
     /// The memtable of a dump. Errors, each with its offset: short_input, bad_magic, bad_type, bad_tombstone, unsorted,
@@ -182,7 +193,7 @@ public:
                 return detail::failure(errc::bad_key, "at key " + hex(entries.key()));
             if (!entries.entry().tombstone() && !detail::decode_value<Policies>(entries.entry().value))
                 return detail::failure(errc::bad_value, "at key " + hex(entries.key()));
-            out.core_->add(entries.key(), entries.entry(), ++out.written_);
+            out.core_->add(entries.key(), entries.entry(), out.core_->newest() + 1);
         }
         if (auto status = entries.status(); !status) return std::move(status).error();
         return out;
@@ -191,13 +202,11 @@ public:
 private:
     void add(typename Policies::key_argument key, entry_view entry) {
         const detail::encoded_key<Policies> stored(key, alloc_);
-        core_->add(stored.view(), entry, written_ + 1);
-        ++written_;
+        core_->add(stored.view(), entry, core_->newest() + 1);
     }
 
     [[no_unique_address]] alloc alloc_;
     std::shared_ptr<core> core_;
-    detail::sequence written_ = 0;
 };
 
 }  // namespace lsm

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -40,8 +41,8 @@ public:
         return allocate_elsewhere(size);
     }
 
-    /// Bytes held from Alloc, used or not.
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return held_; }
+    /// Bytes held from Alloc, used or not. Any thread may ask.
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return held_.load(std::memory_order_relaxed); }
 
 private:
     struct alignas(std::max_align_t) unit {
@@ -61,7 +62,7 @@ private:
     void* allocate_elsewhere(std::size_t size) {
         constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
         if (size > most / 2) return unit_traits::allocate(alloc_, most / sizeof(unit));  // throws
-        const std::size_t shared = std::clamp(held_, smallest_chunk, largest_chunk);
+        const std::size_t shared = std::clamp(memory_bytes(), smallest_chunk, largest_chunk);
         const bool alone = size + sizeof(chunk) > shared;
         const std::size_t total = alone ? size + sizeof(chunk) : shared;
         char* const start = add_chunk((total + sizeof(unit) - 1) / sizeof(unit));
@@ -75,7 +76,7 @@ private:
     char* add_chunk(std::size_t units) {
         unit* const raw = unit_traits::allocate(alloc_, units);
         chunks_ = ::new (static_cast<void*>(raw)) chunk{chunks_, units};
-        held_ += units * sizeof(unit);
+        held_.store(memory_bytes() + units * sizeof(unit), std::memory_order_relaxed);
         return reinterpret_cast<char*>(raw) + sizeof(chunk);
     }
 
@@ -83,7 +84,7 @@ private:
     chunk* chunks_ = nullptr;
     char* free_ = nullptr;
     std::size_t left_ = 0;
-    std::size_t held_ = 0;
+    std::atomic<std::size_t> held_ = 0;
 };
 
 using arena = basic_arena<>;

@@ -71,9 +71,7 @@ private:
             std::uint32_t count = 0;
             detail::field_reader in(data);
             if (!in.read(count) || count == 0) return detail::failure_at(at, errc::bad_block, "a block has no entries");
-            if (count > in.left() / detail::record_header_bytes)
-                return detail::failure_at(at, errc::bad_block, "more entries than the block has room for");
-            starts.reserve(count);
+            starts.reserve(std::min<std::size_t>(count, in.left() / detail::record_header_bytes));
             bytes_view last;
             for (std::uint32_t i = 0; i < count; ++i) {
                 const std::uint64_t start = in.offset();

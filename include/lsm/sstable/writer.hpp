@@ -35,9 +35,10 @@ public:
         if (!block_.empty() && block_.size() + record_bytes(key, entry) > options_.block_size)
             if (auto closed = close_block(); !closed) return closed;
 
+        make_room(block_, block_header_bytes + record_header_bytes + key.size() + entry.value.size());
+        last_key_.assign(key);
         if (block_.empty()) block_.append(block_header_bytes, '\0');
         append_record(block_, key, entry);
-        last_key_.assign(key);
         ++in_block_;
         ++entries_;
         return {};
@@ -60,6 +61,7 @@ private:
             return fail(failure(errc::too_large, "an SSTable has at most 2^32-1 blocks"));
         store_le(block_.data(), in_block_);
         const auto first_key_length = load_le<std::uint32_t>(block_.data() + block_header_bytes);
+        make_room(index_, index_entry_header_bytes + first_key_length);
         append_le(index_, first_key_length);
         append_le(index_, offset_);
         append_le(index_, std::uint64_t{block_.size()});

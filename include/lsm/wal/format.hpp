@@ -92,11 +92,9 @@ private:
 }
 
 /// Whether the end of a log, from the first byte that belongs to no intact record on, is what a crash in the middle of a
-/// write leaves, and not damage in front of intact records.
-[[nodiscard]] inline bool torn_tail(bytes_view in, std::uint64_t file_size) noexcept {
-    if (all_zeros(in) || cut_off(in)) return true;
-    record_search search(file_size);
-    return !search.find(in, 1) && !search.exhausted();
+/// write leaves, and not damage in front of intact records. (All zeros are neither: they are a clean end.)
+[[nodiscard]] inline bool torn_tail(bytes_view in, record_search& search) noexcept {
+    return cut_off(in) || (!search.find(in, 1) && !search.exhausted());
 }
 
 }  // namespace lsm::detail

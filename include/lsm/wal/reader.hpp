@@ -22,7 +22,7 @@ enum class recovery : unsigned char {
     strict_tail,    ///< the log ends at a torn write; damage in front of intact records is an error
     absolute,       ///< any defect is an error
     point_in_time,  ///< the log ends at the first defect
-    salvage,        ///< every intact record is read, defects are passed over
+    salvage,        ///< every intact record that a bounded search finds is read, defects are passed over
 };
 
 /// Reads the records of a log, front to back, one in memory at a time. One thread at a time.
@@ -64,7 +64,7 @@ public:
     [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
     /// Where the last intact record ended.
     [[nodiscard]] std::uint64_t end() const noexcept { return end_; }
-    /// What was cut so far: torn or damaged bytes, zeros at the end of the file not counted.
+    /// What was cut so far: torn or damaged bytes. Zeros between the last intact record and the end of the file are none.
     [[nodiscard]] const cuts& cut_ranges() const noexcept { return cuts_; }
     [[nodiscard]] std::uint64_t cut_bytes() const noexcept {
         std::uint64_t sum = 0;
@@ -74,7 +74,14 @@ public:
 
 private:
     basic_reader(std::shared_ptr<const io::file> log, std::uint64_t size, recovery mode, const Alloc& alloc)
-        : alloc_(alloc), log_(std::move(log)), size_(size), mode_(mode), in_(*log_, size, alloc), cuts_(alloc) {}
+        : alloc_(alloc),
+          log_(std::move(log)),
+          size_(size),
+          mode_(mode),
+          in_(*log_, size, alloc),
+          search_(size),
+          rest_(alloc),
+          cuts_(alloc) {}
 
     // The record at `start`; nothing if there is no intact one.
     result<std::optional<bytes_view>> take_record(std::uint64_t start) {
@@ -97,22 +104,32 @@ private:
 
     // Decides what the bytes from `start` on are; afterwards the reader stands behind what is to be passed over.
     result<void> judge_defect(std::uint64_t start) {
-        basic_bytes<Alloc> tail(static_cast<std::size_t>(size_ - start), '\0', alloc_);
-        if (auto read = log_->read_exactly(start, {tail.data(), tail.size()}); !read) return read;
-        if (detail::all_zeros(tail)) return skip_to(size_);
-
+        if (auto loaded = load_rest(start); !loaded) return loaded;
+        const bytes_view tail = bytes_view(rest_.data(), rest_.size()).substr(static_cast<std::size_t>(start - rest_begin_));
         std::uint64_t resume = size_;
-        if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");
-        if (mode_ == recovery::strict_tail && !detail::torn_tail(tail, size_))
-            return corrupt(start, "not an intact record, but intact ones follow");
-        if (mode_ == recovery::salvage)
-            if (const auto found = detail::record_search(size_).find(tail, 1)) resume = start + *found;
-        cuts_.push_back({start, resume - start});
-        return skip_to(resume);
+        if (!detail::all_zeros(tail)) {
+            if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");
+            if (mode_ == recovery::strict_tail && !detail::torn_tail(tail, search_))
+                return corrupt(start, "not an intact record, and not the torn end of a log");
+            if (mode_ == recovery::salvage)
+                if (const auto found = search_.find(tail, 1)) resume = start + *found;
+            cuts_.push_back({start, resume - start});
+        }
+        in_.skip(static_cast<std::size_t>(resume - in_.offset()));
+        return {};
     }
 
-    result<void> skip_to(std::uint64_t offset) {
-        in_ = io::input<Alloc>(*log_, size_, alloc_, offset);
+    // From the first defect on, what is left of the file is read from memory, so that it is read once however many follow.
+    result<void> load_rest(std::uint64_t start) {
+        if (!rest_.empty()) {
+            in_ = io::input<Alloc>(bytes_view(rest_.data(), rest_.size()), rest_begin_, alloc_);
+            in_.skip(static_cast<std::size_t>(start - rest_begin_));
+            return {};
+        }
+        rest_.resize(static_cast<std::size_t>(size_ - start));
+        if (auto read = log_->read_exactly(start, rest_); !read) return read;
+        rest_begin_ = start;
+        in_ = io::input<Alloc>(bytes_view(rest_.data(), rest_.size()), rest_begin_, alloc_);
         return {};
     }
 
@@ -125,6 +142,9 @@ private:
     std::uint64_t size_;
     recovery mode_;
     io::input<Alloc> in_;
+    detail::record_search search_;
+    std::vector<char, typename std::allocator_traits<Alloc>::template rebind_alloc<char>> rest_;
+    std::uint64_t rest_begin_ = 0;
     std::uint64_t records_ = 0;
     std::uint64_t end_ = 0;
     cuts cuts_;

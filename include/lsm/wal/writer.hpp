@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include <lsm/core/batch_coding.hpp>
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/coding.hpp>
 #include <lsm/core/crc32.hpp>
@@ -54,6 +55,7 @@ public:
     /// than 2^32-1 bytes.
     result<void> append(bytes_view batch) {
         if (failure_) return *failure_;
+        if (batch.size() < detail::batch_header_bytes) return detail::failure(errc::invalid_argument, "not a write batch");
         if (batch.size() > max_length) return detail::failure(errc::too_large, "a write batch has at most 2^32-1 bytes");
         if (!log_.is_open())
             if (auto started = start(); !started) return started;

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <random>
+
+#include <lsm/core/bytes.hpp>
+
+#include "support/catch.hpp"
+#include "support/seed.hpp"
+
+namespace lsm::test {
+
+/// Calls `attempt` with every truncation of `sound`, with every single bit of it turned round, with tails of zeros, and
+/// with random smashes of up to eight bytes in a row, some of them numbers that are near a limit.
+template <class Attempt>
+void for_each_mutation(const bytes& sound, std::uint64_t fixed_seed, Attempt attempt) {
+    for (std::size_t length = 0; length < sound.size(); ++length) {
+        INFO("truncated to " << length);
+        attempt(sound.substr(0, length));
+    }
+    for (std::size_t at = 0; at < sound.size(); ++at)
+        for (int bit = 0; bit < 8; ++bit) {
+            INFO("byte " << at << " bit " << bit);
+            bytes flipped = sound;
+            flipped[at] = static_cast<char>(flipped[at] ^ 1 << bit);
+            attempt(flipped);
+        }
+    for (const std::size_t zeros : {1u, 4u, 8u, 13u, 36u, 4096u}) {
+        INFO("zeros " << zeros);
+        attempt(sound + bytes(zeros, '\0'));
+        attempt(bytes(zeros, '\0') + sound);
+        attempt(bytes(zeros, '\0'));
+    }
+
+    const auto seed = seed_or(fixed_seed);
+    std::mt19937_64 random(seed);
+    static constexpr std::uint64_t limits[] = {
+        0, 1, 0x7f, 0xff, 0x7fff'ffff, 0x8000'0000, 0xffff'fff7, 0xffff'ffff, ~0ull >> 1, ~0ull - 12, ~0ull};
+    for (int round = 0; round < 5000; ++round) {
+        INFO("seed " << seed << " round " << round);
+        bytes smashed = sound;
+        for (auto n = random() % 3 + 1; n > 0; --n) {
+            const auto at = static_cast<std::size_t>(random() % smashed.size());
+            const auto length = std::min<std::size_t>(static_cast<std::size_t>(random() % 8 + 1), smashed.size() - at);
+            const std::uint64_t with = random() % 2 == 0 ? random() : limits[random() % std::size(limits)];
+            for (std::size_t i = 0; i < length; ++i) smashed[at + i] = static_cast<char>(with >> 8 * i);
+        }
+        attempt(smashed);
+    }
+}
+
+}  // namespace lsm::test

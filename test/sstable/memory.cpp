@@ -1,0 +1,54 @@
+#include <lsm/sstable/reader.hpp>
+#include <lsm/sstable/writer.hpp>
+
+#include <string>
+
+#include "sstable/tables.hpp"
+#include "support/allocators.hpp"
+#include "support/catch.hpp"
+
+using lsm::bytes;
+using namespace lsm::test;
+
+namespace {
+
+using alloc = logged_allocator<std::byte>;
+using logged = lsm::policies<bytes, bytes, alloc>;
+
+constexpr std::size_t block_bytes = 4096;
+constexpr std::size_t large_table = 10 << 20;
+
+}  // namespace
+
+TEST_CASE("sst memory: writer and reader hold the index and one block of ten megabytes") {
+    lsm::io::memory_file_system fs;
+    int entries = 0;
+    allocation_log writing;
+    {
+        auto out = must(lsm::io::file::open(fs, table_path, lsm::io::open_mode::create_exclusive));
+        lsm::io::file_sink to(out);
+        lsm::basic_sst_writer<logged> writer(to, {block_bytes}, alloc(writing));
+        const bytes value(100, 'v');
+        for (std::size_t written = 0; written < large_table; written += 9 + 10 + value.size())
+            must(writer.add("key" + std::to_string(1'000'000 + entries++), value));
+        must(writer.finish());
+    }
+    allocation_log reading;
+    {
+        const auto reader = must(lsm::basic_sst_reader<logged>::open(open_file(fs, table_path), alloc(reading)));
+        // A string that grows holds old and new bytes for a moment, three times what it has in the worst case.
+        const std::size_t bound = 3 * (reader.footer().index_size + 32) + 3 * block_bytes;
+        REQUIRE(bound < large_table / 10);
+        CHECK(writing.peak_bytes < bound);
+        CHECK(writing.live_bytes == 0);
+
+        int seen = 0;
+        auto at = reader.iter();
+        for (; at.valid(); at.next()) ++seen;
+        CHECK(at.status().has_value());
+        CHECK(seen == entries);
+        CHECK(must(reader.len()) == static_cast<std::uint64_t>(entries));
+        CHECK(reading.peak_bytes < bound);
+    }
+    CHECK(reading.live_bytes == 0);
+}

@@ -1,0 +1,124 @@
+#include <lsm/wal/reader.hpp>
+
+#include <chrono>
+#include <random>
+
+#include <lsm/io/memory_file_system.hpp>
+
+#include "support/allocators.hpp"
+#include "support/catch.hpp"
+#include "support/raw_bytes.hpp"
+#include "support/recording_file_system.hpp"
+#include "support/seed.hpp"
+#include "wal/logs.hpp"
+
+using lsm::bytes;
+using lsm::errc;
+using lsm::wal::recovery;
+using namespace lsm::test;
+
+namespace {
+
+constexpr std::size_t hostile_bytes = 1 << 20;
+// What a search without a bound would take is minutes.
+constexpr std::chrono::seconds patience{20};
+
+struct outcome {
+    std::optional<lsm::error> failure;
+    std::uint64_t records = 0;
+};
+
+// Reads the log to its end; requires memory in proportion to it, and patience.
+outcome read_hostile(const bytes& log, recovery mode) {
+    using alloc = logged_allocator<std::byte>;
+    lsm::io::memory_file_system fs;
+    write_file(fs, log_path, log);
+    allocation_log memory;
+    const auto start = std::chrono::steady_clock::now();
+    outcome out;
+    {
+        auto reader = must(lsm::wal::basic_reader<alloc>::open(open_file(fs, log_path), mode, alloc(memory)));
+        for (;;) {
+            auto record = reader.next();
+            if (!record) out.failure = std::move(record).error();
+            if (out.failure || !*record) break;
+            ++out.records;
+        }
+    }
+    CHECK(std::chrono::steady_clock::now() - start < patience);
+    CHECK(memory.peak_bytes < 4 * log.size() + (256 << 10));
+    CHECK(memory.live_bytes == 0);
+    return out;
+}
+
+bytes repeated(const bytes& unit) {
+    bytes out;
+    while (out.size() < hostile_bytes) out += unit;
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("hostile log: batches that all reach to the end of the file exhaust the search and are called damage") {
+    // At each of many offsets stands the header of a record that is a batch with one value up to the end of the file,
+    // and has a wrong CRC: each asks for a CRC over all that follows.
+    constexpr std::size_t unit = 8 + 4 + 1 + 4 + 4;
+    constexpr std::size_t units = hostile_bytes / unit;
+    bytes log;
+    for (std::size_t i = 0; i < units; ++i) {
+        const std::size_t left = (units - i) * unit;
+        log += u32(left - 8) + u32(0x12345678) + u32(1) + bytes(1, '\0') + u32(0) + u32(left - unit);
+    }
+    CHECK(read_hostile(log, recovery::strict_tail).failure->code == errc::corruption);
+    CHECK(read_hostile(log, recovery::absolute).failure->code == errc::corruption);
+    CHECK_FALSE(read_hostile(log, recovery::point_in_time).failure);
+    CHECK_FALSE(read_hostile(log, recovery::salvage).failure);
+}
+
+TEST_CASE("hostile log: long batches that begin at every few bytes are not all read to their end") {
+    // A tombstone whose key is the header of a record and the count of its batch, which the tombstones behind it fill.
+    const bytes unit = bytes(1, '\x01') + u32(12) + u32(hostile_bytes / 2) + u32(0) + u32(0xffff'ffff);
+    for (const auto mode : {recovery::strict_tail, recovery::salvage})
+        CHECK(read_hostile(repeated(unit), mode).records == 0);
+}
+
+TEST_CASE("hostile log: monotonous and random bytes are no records and take no time") {
+    const auto seed = seed_or(5);
+    INFO("seed " << seed);
+    std::mt19937_64 random(seed);
+    bytes noise(hostile_bytes, '\0');
+    for (char& c : noise) c = static_cast<char>(random());
+    const bytes logs[] = {repeated("\x01"),
+                          repeated("\xff"),
+                          repeated(bytes("\x01\0\0\0", 4)),
+                          repeated(bytes("\x01\0\0\0\0", 5)),
+                          bytes(hostile_bytes, '\0') + "x",
+                          noise};
+    for (const auto& log : logs)
+        for (const auto mode : {recovery::strict_tail, recovery::point_in_time, recovery::salvage})
+            CHECK(read_hostile(log, mode).records == 0);
+}
+
+TEST_CASE("hostile log: a claim of four billion bytes costs no memory") {
+    for (const bytes& claim : {u32(0xffff'ffff), u32(0x7fff'ffff), u32(0xffff'fff7)}) {
+        const bytes log = claim + bytes(96, 'x');
+        for (const auto mode : {recovery::strict_tail, recovery::absolute, recovery::salvage})
+            CHECK(read_hostile(log, mode).records == 0);
+    }
+}
+
+TEST_CASE("hostile log: salvage reads a log with many damaged records a few times and not once for each") {
+    const bytes good = raw_log_record(raw_batch({{"key", "value"}}));
+    bytes bad = good;
+    bad.back() ^= 1;
+    bytes log;
+    constexpr int pairs = 2000;
+    for (int i = 0; i < pairs; ++i) log += bad + good;
+    lsm::io::memory_file_system inner;
+    write_file(inner, log_path, log);
+    recording_file_system fs(inner);
+    const auto read = read_log(fs, recovery::salvage);
+    CHECK(read.records.size() == pairs);
+    CHECK(read.cuts.size() == pairs);
+    CHECK(fs.bytes_read < 50 * log.size());
+}

@@ -1,0 +1,360 @@
+#include <lsm/wal/writer.hpp>
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include <lsm/io/memory_file_system.hpp>
+#include <lsm/io/posix_file_system.hpp>
+
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/raw_bytes.hpp"
+#include "support/recording_file_system.hpp"
+#include "wal/logs.hpp"
+
+using lsm::bytes;
+using lsm::errc;
+using lsm::wal::writer;
+using namespace lsm::test;
+
+namespace {
+
+using calls = std::vector<std::string>;
+
+const bytes one = raw_batch({{"a", "1"}});
+const bytes two = raw_batch({{"b", "2"}, {"a", std::nullopt}});
+
+// A memory file system, what is done to it, and a writer's directory in it.
+struct watched {
+    watched() { must(inner.make_directory("db")); }
+    explicit watched(const bytes& log) : watched() { write_file(inner, path, log); }
+
+    [[nodiscard]] bytes log() { return read_file(inner, path); }
+    [[nodiscard]] bool exists(const std::string& name) {
+        return lsm::io::file::open(inner, name, lsm::io::open_mode::read).has_value();
+    }
+
+    const std::string path = "db/wal.log";
+    lsm::io::memory_file_system inner;
+    recording_file_system fs{inner};
+};
+
+}  // namespace
+
+TEST_CASE("log writer: len counts the bytes of whole records") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    CHECK(log.len() == 0);
+    must(log.append(one));
+    CHECK(log.len() == 8 + one.size());
+    must(log.append(two));
+    CHECK(log.len() == 16 + one.size() + two.size());
+    CHECK(log.len() == w.log().size());
+    CHECK(log.path() == w.path);
+}
+
+TEST_CASE("log writer: a missing log stays missing until the first append") {
+    watched w;
+    {
+        auto log = must(writer::open(w.fs, w.path));
+        must(log.sync());
+        must(log.close());
+    }
+    CHECK_FALSE(w.fs.changed_anything());
+    CHECK_FALSE(w.exists(w.path));
+}
+
+TEST_CASE("log writer: opening an old log changes nothing on the disk") {
+    const bytes old = raw_log_record(one) + raw_log_record(two).substr(0, 13);
+    watched w(old);
+    {
+        auto log = must(writer::open(w.fs, w.path));
+        CHECK(log.len() == raw_log_record(one).size());
+        must(log.sync());
+    }
+    CHECK_FALSE(w.fs.changed_anything());
+    CHECK(w.fs.open_files() == 0);
+    CHECK(w.log() == old);
+}
+
+TEST_CASE("log writer: the first append makes a new log durable before the record is written") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    w.fs.forget();
+    must(log.append(one));
+    must(log.append(two));
+    must(log.sync());
+    CHECK(w.fs.calls == calls{"remove wal.log.tmp", "create wal.log.tmp", "fsync wal.log.tmp",
+                              "rename wal.log.tmp wal.log", "fsync-directory db", "write wal.log", "write wal.log",
+                              "fdatasync wal.log"});
+}
+
+TEST_CASE("log writer: an old log is copied and synced and replaced and never written to") {
+    const bytes kept = raw_log_record(one);
+    watched w(kept + raw_log_record(two).substr(0, 9));
+    const auto old = open_file(w.inner, w.path);
+    auto log = must(writer::open(w.fs, w.path));
+    w.fs.forget();
+    must(log.append(two));
+    must(log.sync());
+    CHECK(w.fs.calls == calls{"remove wal.log.tmp", "create wal.log.tmp", "open wal.log", "write wal.log.tmp",
+                              "close wal.log", "fsync wal.log.tmp", "rename wal.log.tmp wal.log", "fsync-directory db",
+                              "write wal.log", "fdatasync wal.log"});
+    CHECK(w.log() == kept + raw_log_record(two));
+    CHECK(must(old.size()) == kept.size() + 9);  // the replaced file, by the handle that still has it
+}
+
+TEST_CASE("log writer: sync without anything new does not go to the disk") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    must(log.sync());
+    w.fs.forget();
+    must(log.sync());
+    must(log.sync());
+    CHECK(w.fs.calls.empty());
+    must(log.append(two));
+    must(log.close());
+    CHECK(w.fs.calls == calls{"write wal.log", "fdatasync wal.log", "close wal.log"});
+}
+
+TEST_CASE("log writer: an old log larger than one copy is kept whole") {
+    const sample_log old({raw_batch({{"a", bytes(200'000, 'v')}}), raw_batch({{"b", bytes(65'536, 'w')}}), one});
+    watched w(old.raw);
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(two));
+    CHECK(w.log() == old.raw + raw_log_record(two));
+}
+
+TEST_CASE("log writer: batches around and over 64 KiB are one record each") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    bytes expected;
+    for (const std::size_t size : {65'535u, 65'536u, 65'537u, 131'072u, 1'000'000u, 20u}) {
+        const bytes batch = raw_batch({{"k", bytes(size - raw_batch({{"k", ""}}).size(), 'v')}});
+        REQUIRE(batch.size() == size);
+        must(log.append(batch));
+        expected += raw_log_record(batch);
+        REQUIRE(w.log() == expected);
+    }
+    CHECK(read_log(expected).records.size() == 6);
+}
+
+TEST_CASE("log writer: short writes are continued") {
+    watched w;
+    w.fs.longest_write = 3;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    must(log.append(two));
+    CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
+}
+
+TEST_CASE("log writer: interrupted calls are repeated") {
+    watched w;
+    bool interrupt = false;
+    w.fs.fault = [&](std::string_view call) {
+        return call.starts_with("write") && (interrupt = !interrupt) ? EINTR : 0;
+    };
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    CHECK(w.log() == raw_log_record(one));
+}
+
+TEST_CASE("log writer: a stale temporary file in the way is removed") {
+    watched w(raw_log_record(one));
+    write_file(w.inner, w.path + ".tmp", bytes(500, 'x'));
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(two));
+    CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
+    CHECK_FALSE(w.exists(w.path + ".tmp"));
+}
+
+TEST_CASE("log writer: a full disk takes the piece of a record back and the writer goes on") {
+    for (const auto& batch : {two, raw_batch({{"large", bytes(200'000, 'v')}})}) {
+        const std::size_t pieces = raw_log_record(batch).size() / 50'000 + 1;
+        for (std::size_t full_at = 0; full_at <= pieces; ++full_at) {
+            watched w;
+            auto log = must(writer::open(w.fs, w.path));
+            must(log.append(one));
+            must(log.sync());
+            const auto len = log.len();
+            w.fs.longest_write = batch.size() < 100 ? 7 : 50'000;
+            std::size_t writes = 0;
+            w.fs.fault = [&](std::string_view call) {
+                return call.starts_with("write") && writes++ == full_at ? ENOSPC : 0;
+            };
+            const auto error = must_fail(log.append(batch));
+            CHECK(error.code == errc::no_space);
+            CHECK(error.sys == ENOSPC);
+            CHECK(log.len() == len);
+            CHECK(w.log() == raw_log_record(one));
+            CHECK_FALSE(log.failure());
+
+            w.fs.fault = nullptr;
+            must(log.append(batch));
+            must(log.append(one));
+            must(log.sync());
+            CHECK(w.log() == raw_log_record(one) + raw_log_record(batch) + raw_log_record(one));
+        }
+    }
+}
+
+TEST_CASE("log writer: a quota that is used up is a full disk") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    w.fs.fault = [](std::string_view call) { return call.starts_with("write") ? EDQUOT : 0; };
+    CHECK(must_fail(log.append(two)).code == errc::no_space);
+    w.fs.fault = nullptr;
+    must(log.append(two));
+    CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
+}
+
+TEST_CASE("log writer: a full disk stops it for good if the piece cannot be taken away") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    w.fs.fault = [](std::string_view call) {
+        return call.starts_with("write") ? ENOSPC : call.starts_with("truncate") ? EIO : 0;
+    };
+    const auto first = must_fail(log.append(two));
+    CHECK(first.code == errc::no_space);
+    w.fs.fault = nullptr;
+    w.fs.forget();
+    CHECK(must_fail(log.append(one)).what == first.what);
+    CHECK(must_fail(log.sync()).what == first.what);
+    CHECK(must_fail(log.close()).what == first.what);
+    CHECK(w.fs.calls.empty());
+}
+
+TEST_CASE("log writer: the first failed write or sync stops it for good") {
+    for (const std::string_view operation : {"write", "fdatasync"}) {
+        watched w;
+        auto log = must(writer::open(w.fs, w.path));
+        must(log.append(one));
+        must(log.sync());
+        w.fs.fault = [&](std::string_view call) { return call.starts_with(operation) ? EIO : 0; };
+        auto appended = log.append(two);
+        const auto first = appended ? must_fail(log.sync()) : std::move(appended).error();
+        CHECK(first.code == errc::io);
+        CHECK(first.sys == EIO);
+        CHECK(first.what.find("wal.log") != std::string::npos);
+        REQUIRE(log.failure());
+        CHECK(log.failure()->what == first.what);
+
+        w.fs.fault = nullptr;
+        w.fs.forget();
+        CHECK(must_fail(log.append(one)).what == first.what);
+        CHECK(must_fail(log.sync()).what == first.what);
+        CHECK(must_fail(log.close()).what == first.what);
+        CHECK(w.fs.calls.empty());
+        // What was synced before is there for the next one.
+        CHECK(read_log(w.log()).records.front() == one);
+    }
+}
+
+TEST_CASE("log writer: a full disk at a sync is not forgiven") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    w.fs.fault = [](std::string_view call) { return call.starts_with("fdatasync") ? ENOSPC : 0; };
+    const auto first = must_fail(log.sync());
+    w.fs.fault = nullptr;
+    CHECK(must_fail(log.sync()).what == first.what);
+    CHECK(must_fail(log.append(two)).what == first.what);
+}
+
+TEST_CASE("log writer: whatever fails before the rename leaves the old log and no temporary file") {
+    const bytes old = raw_log_record(one) + "torn";
+    for (const std::string_view operation :
+         {"create", "open wal.log", "read", "write wal.log.tmp", "fsync wal.log.tmp", "rename"}) {
+        for (const int sys : {EIO, ENOSPC}) {
+            INFO(operation << " " << sys);
+            watched w(old);
+            auto log = must(writer::open(w.fs, w.path));
+            w.fs.fault = [&](std::string_view call) { return call.starts_with(operation) ? sys : 0; };
+            CHECK(must_fail(log.append(two)).sys == sys);
+            CHECK(w.log() == old);
+            CHECK_FALSE(w.exists(w.path + ".tmp"));
+            CHECK(w.fs.open_files() == 0);
+        }
+    }
+}
+
+TEST_CASE("log writer: a failed write or sync of the new file is the last thing it does") {
+    for (const std::string_view operation : {"write wal.log.tmp", "fsync wal.log.tmp"}) {
+        INFO(operation);
+        watched w(raw_log_record(one));
+        auto log = must(writer::open(w.fs, w.path));
+        w.fs.fault = [&](std::string_view call) { return call.starts_with(operation) ? EIO : 0; };
+        const auto first = must_fail(log.append(two));
+        w.fs.fault = nullptr;
+        w.fs.forget();
+        CHECK(must_fail(log.append(two)).what == first.what);
+        CHECK(w.fs.calls.empty());
+    }
+}
+
+TEST_CASE("log writer: a disk that is full at the first append is forgiven") {
+    watched w(raw_log_record(one));
+    auto log = must(writer::open(w.fs, w.path));
+    w.fs.fault = [&](std::string_view call) { return call.starts_with("write wal.log.tmp") ? ENOSPC : 0; };
+    CHECK(must_fail(log.append(two)).code == errc::no_space);
+    w.fs.fault = nullptr;
+    must(log.append(two));
+    CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
+}
+
+TEST_CASE("log writer: a directory that cannot be synced stops it for good") {
+    watched w(raw_log_record(one));
+    auto log = must(writer::open(w.fs, w.path));
+    w.fs.fault = [](std::string_view call) { return call.starts_with("fsync-directory") ? EIO : 0; };
+    const auto first = must_fail(log.append(two));
+    CHECK(first.sys == EIO);
+    w.fs.fault = nullptr;
+    CHECK(must_fail(log.append(two)).what == first.what);
+    CHECK(read_log(w.log()).records == std::vector<bytes>{one});
+}
+
+TEST_CASE("log writer: opening refuses what cannot be read") {
+    watched w(raw_log_record(one));
+    w.fs.fault = [](std::string_view call) { return call.starts_with("read") ? EIO : 0; };
+    CHECK(must_fail(writer::open(w.fs, w.path)).sys == EIO);
+    w.fs.fault = [](std::string_view call) { return call.starts_with("open") ? EACCES : 0; };
+    CHECK(must_fail(writer::open(w.fs, w.path)).sys == EACCES);
+}
+
+TEST_CASE("log writer: a batch beyond 32 bits is refused before anything is written") {
+    // Reserved, never touched.
+    constexpr std::size_t size = lsm::max_length + std::size_t{1};
+    void* const reserved = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(reserved != MAP_FAILED);
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    w.fs.forget();
+    CHECK(must_fail(log.append({static_cast<const char*>(reserved), size})).code == errc::too_large);
+    CHECK(w.fs.calls.empty());
+    must(log.append(one));
+    ::munmap(reserved, size);
+}
+
+TEST_CASE("log writer: works on the disk as it does in memory") {
+    const scratch_directory dir;
+    auto& fs = lsm::io::default_file_system();
+    const std::string path = dir / "wal.log";
+    {
+        auto log = must(writer::open(fs, path));
+        must(log.append(one));
+        must(log.close());
+    }
+    {
+        auto log = must(writer::open(fs, path));
+        CHECK(log.len() == raw_log_record(one).size());
+        must(log.append(two));
+        must(log.sync());
+    }
+    CHECK(read_file(fs, path) == raw_log_record(one) + raw_log_record(two));
+}
