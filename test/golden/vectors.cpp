@@ -31,10 +31,10 @@ lsm::memtable scenario_m() {
     return table;
 }
 
-bytes table_of(const lsm::memtable& from, std::uint32_t block_size) {
+bytes table_of(const lsm::memtable& from, std::uint32_t block_size, bool extended = false) {
     bytes out;
     lsm::io::string_sink sink(out);
-    lsm::sst_writer writer(sink, {.block_size = block_size});
+    lsm::sst_writer writer(sink, {.block_size = block_size, .extended = extended});
     for (auto [key, value] : from.iter()) must(writer.add(key, value));
     must(writer.finish());
     return out;
@@ -81,6 +81,15 @@ TEST_CASE("vectors: SSTables of M at four target sizes") {
     const bytes table = table_of(scenario_m(), target);
     CHECK(table.size() == size);
     CHECK(sha256(table) == hash);
+}
+
+TEST_CASE("vectors: SSTables of M with the extension area") {
+    const bytes large = table_of(scenario_m(), 4096, true);
+    CHECK(large.size() == 2206);
+    CHECK(sha256(large) == "cf0ad7ac84406b7597d0c285ef7af1838521460767c38d34507f1571785a6007");
+    const bytes small = table_of(scenario_m(), 64, true);
+    CHECK(small.size() == 3292);
+    CHECK(sha256(small) == "58fba59dc793f700b51f99a8c487e10c0f1fe4ca37143fa0098c49c86a15f633");
 }
 
 TEST_CASE("vectors: footer of M at target 64") {

@@ -44,11 +44,11 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
     if (words.empty()) throw cli::usage_error{"no command given; see sstable --help"};
     const std::string command = words.front();
     words.erase(words.begin());
-    if (options.count("block-size") != 0 && command != "build")
-        throw cli::usage_error{"--block-size goes with build only"};
+    if (options.count("block-size") + options.count("extended") != 0 && command != "build")
+        throw cli::usage_error{"options go with build only"};
     if (command == "build") {
-        cli::expect_words(words, 2, "sstable build IN.mt OUT.sst [--block-size BYTES]");
-        lsm::sst_options how;
+        cli::expect_words(words, 2, "sstable build IN.mt OUT.sst [--block-size BYTES] [--extended]");
+        lsm::sst_options how{.extended = options["extended"].as<bool>()};
         if (options.count("block-size") != 0)
             how.block_size = cli::number("BYTES", options["block-size"].as<std::string>(), 1);
         build(words[0], words[1], how);
@@ -77,11 +77,12 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
 
 int main(int argc, char** argv) {
     cxxopts::Options known("sstable", "SSTables\n\n"
-                                      "  sstable build IN.mt OUT.sst [--block-size BYTES]\n"
+                                      "  sstable build IN.mt OUT.sst [--block-size BYTES] [--extended]\n"
                                       "  sstable footer FILE.sst\n"
                                       "  sstable get FILE.sst KEY\n"
                                       "  sstable iter FILE.sst\n"
                                       "  sstable size FILE.sst\n");
-    known.add_options()("block-size", "the target size of a data block", cxxopts::value<std::string>(), "BYTES");
+    known.add_options()("block-size", "the target size of a data block", cxxopts::value<std::string>(), "BYTES")(
+        "extended", "add checksums, properties and a filter", cxxopts::value<bool>()->default_value("false"));
     return cli::run(known, argc, argv, run);
 }

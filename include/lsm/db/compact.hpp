@@ -52,8 +52,8 @@ namespace lsm {
 struct compact_options {
     /// Leave out deleted keys: right only if no older table can hold them.
     bool drop_tombstones = false;
-    /// The target size of a data block, in bytes.
-    std::uint32_t block_size = 4096;
+    /// How the new table is written.
+    sst_options table = {};
 };
 
 /// Merges tables, the newest first, into one new SSTable; of no tables at all, the one without entries. Memory for a block of
@@ -69,7 +69,7 @@ result<void> compact(const std::vector<basic_sst_reader<Policies>, ReaderAlloc>&
     for (const auto& reader : newest_first) sources.push_back(reader.byte_cursor());
     merging_iterator<cursor, typename Policies::allocator_type> merged(
         std::move(sources), {.drop_tombstones = options.drop_tombstones}, alloc);
-    return detail::write_table(merged, out, {.block_size = options.block_size}, alloc);
+    return detail::write_table(merged, out, options.table, alloc);
 }
 
 }  // namespace lsm

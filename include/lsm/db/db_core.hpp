@@ -81,9 +81,10 @@ public:
         const std::uint64_t id = next_table_id_++;
         memtable_cursor<Alloc> entries(memtable_, newest_sequence);
         entries.seek_to_first();
-        if (auto written = write_table_file(entries, fs_, directory_, id, {.block_size = options_.block_bytes}, alloc_);
-            !written)
-            return written;
+        const sst_options format{.block_size = options_.block_bytes,
+                                 .extended = options_.extended_tables,
+                                 .filter_bits_per_key = options_.filter_bits_per_key};
+        if (auto written = write_table_file(entries, fs_, directory_, id, format, alloc_); !written) return written;
         if (auto listed = list_new_table(id); !listed) {
             if (!failure_) static_cast<void>(fs_.remove(joined(directory_, table_name(id))));
             return listed;
@@ -180,10 +181,9 @@ private:
         for (const auto& right : tables) {
             if (right->level() == 0 || right->index().size() == 0) continue;
             if (left && left->level() == right->level()) {
-                table_cursor<db_table<Alloc>> last(left);
-                last.seek_to_last();
-                if (auto status = last.status(); !status) return status;
-                if (last.key() >= right->index()[0].first_key)
+                const auto last = left->largest_key(alloc_);
+                if (!last) return last.error();
+                if (bytes_view(*last) >= right->index()[0].first_key)
                     return failure(errc::bad_manifest, table_name(left->id()) + " and " + table_name(right->id()) +
                                                            " overlap or are out of order")
                         .in(joined(directory_, manifest_name));

@@ -21,6 +21,11 @@ struct options {
     std::size_t block_cache_bytes = std::size_t{8} << 20;
     /// The target size of a table's data blocks, in bytes.
     std::uint32_t block_bytes = 4096;
+    /// The size of a table's filter: 10 bits a key let one in a hundred absent keys through; 0 for no filter.
+    unsigned filter_bits_per_key = 10;
+    /// Write tables with the extension area, checksums and all; without it, the canonical files that every implementation
+    /// writes.
+    bool extended_tables = true;
 
     /// Whether a write is on the disk when it returns, for writes that do not say: see write_options.
     bool sync = true;

@@ -35,6 +35,15 @@ public:
     [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
     [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_.file_bytes(); }
     [[nodiscard]] const table_index<Alloc>& index() const noexcept { return file_.index(); }
+    [[nodiscard]] bool may_contain(bytes_view key) const noexcept { return file_.may_contain(key); }
+
+    /// The largest key, which extended tables know and others must look up. Requires a table with entries.
+    result<basic_bytes<Alloc>> largest_key(const Alloc& alloc) const {
+        if (const auto known = file_.extension().properties()) return basic_bytes<Alloc>(known->largest, alloc);
+        const auto last = load(index().size() - 1);
+        if (!last) return last.error();
+        return basic_bytes<Alloc>(last->key(last->size() - 1), alloc);
+    }
 
     result<block_type> load(std::size_t i) const {
         const block_key place{id_, file_.index()[i].offset};

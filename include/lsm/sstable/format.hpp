@@ -32,6 +32,11 @@ struct sst_footer {
 struct sst_options {
     /// The target size of a data block, in bytes: a block is larger only when it holds one entry that alone is.
     std::uint32_t block_size = 4096;
+    /// Write the extension area (see extension.hpp): checksums, properties, a filter. Costs 8 bytes of memory an entry until
+    /// the table is finished. Without it the file is the canonical one.
+    bool extended = false;
+    /// The size of the filter: 10 bits a key let one in a hundred absent keys through; 0 for no filter.
+    unsigned filter_bits_per_key = 10;
 };
 
 }  // namespace lsm
@@ -46,12 +51,12 @@ inline constexpr std::size_t smallest_block = 13;
 inline constexpr std::size_t index_header_bytes = 4;
 inline constexpr std::size_t index_entry_header_bytes = 20;
 
-template <class Out>
-void append_footer(Out& out, const sst_footer& footer) {
-    append_le(out, footer.index_offset);
-    append_le(out, footer.index_size);
-    append_le(out, footer.num_blocks);
-    out.append(sst_magic.data(), sst_magic.size());
+/// Requires sst_footer_bytes bytes at `to`.
+inline void write_footer(char* to, const sst_footer& footer) noexcept {
+    store_le(to, footer.index_offset);
+    store_le(to + 8, footer.index_size);
+    store_le(to + 16, footer.num_blocks);
+    sst_magic.copy(to + 24, sst_magic.size());
 }
 
 /// The footer of a file of `size` bytes, whatever it says. short_input for a file too small to be an SSTable.

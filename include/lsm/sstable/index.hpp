@@ -40,6 +40,15 @@ public:
                 load_le<std::uint64_t>(at + 12)};
     }
 
+    /// Where the last block ends.
+    [[nodiscard]] std::uint64_t end_of_blocks() const noexcept {
+        if (size() == 0) return 0;
+        const index_entry last = (*this)[size() - 1];
+        return last.offset + last.size;
+    }
+    /// As it stands in the file.
+    [[nodiscard]] bytes_view raw() const noexcept { return data_; }
+
     /// The only block that can hold `key`; none if the key is below the first block's. O(log size).
     [[nodiscard]] std::optional<std::size_t> floor(bytes_view key) const noexcept {
         std::size_t low = 0;

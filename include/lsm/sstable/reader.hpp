@@ -36,7 +36,8 @@ public:
     };
 
     /// Checks footer and index, in the order of the format page, and reads no block. Errors: short_input, bad_magic,
-    /// index_out_of_range, bad_block, unsorted, io. Memory in proportion to the index.
+    /// index_out_of_range, bad_block, unsorted, bad_checksum (with an extension area), io. Memory in proportion to index and
+    /// area.
     static result<basic_sst_reader> open(io::file file, const alloc& allocator = {}) {
         auto opened = table::open(std::move(file), allocator);
         if (!opened) return std::move(opened).error();
@@ -82,6 +83,9 @@ public:
     [[nodiscard]] std::uint64_t num_blocks() const noexcept { return table_->index().size(); }
     [[nodiscard]] std::uint64_t file_bytes() const noexcept { return table_->file_bytes(); }
     [[nodiscard]] const sst_footer& footer() const noexcept { return table_->footer(); }
+
+    /// What the extension area says of the table; nothing if it has none. Views live as long as a copy of the reader.
+    [[nodiscard]] std::optional<sst_properties> properties() const noexcept { return table_->extension().properties(); }
 
     /// The footer of a file that need not be sound; short_input if it is too small to have one.
     static result<sst_footer> read_footer(const io::file& file) {

@@ -12,6 +12,7 @@
 #include <lsm/core/result.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/sstable/block.hpp>
+#include <lsm/sstable/extension.hpp>
 #include <lsm/sstable/format.hpp>
 #include <lsm/sstable/index.hpp>
 
@@ -23,7 +24,7 @@ class table {
 public:
     using block_type = basic_block<Alloc>;
 
-    /// Checks footer and index; reads no block.
+    /// Checks footer, index and extension area; reads no block.
     static result<table> open(io::file file, const Alloc& alloc) {
         const auto size = file.size();
         if (!size) return size.error();
@@ -42,11 +43,15 @@ public:
             return std::move(read).error();
         auto index = table_index<Alloc>::parse(std::move(raw), *footer, alloc);
         if (!index) return std::move(index).error().in(file.path());
-        return table(std::move(file), *size, *footer, *std::move(index), alloc);
+        auto extension = table_extension<Alloc>::read(file, index->end_of_blocks(), *footer, index->raw(), alloc);
+        if (!extension) return std::move(extension).error();
+        return table(std::move(file), *size, *footer, *std::move(index), *std::move(extension), alloc);
     }
 
     [[nodiscard]] const sst_footer& footer() const noexcept { return footer_; }
     [[nodiscard]] const table_index<Alloc>& index() const noexcept { return index_; }
+    [[nodiscard]] const table_extension<Alloc>& extension() const noexcept { return extension_; }
+    [[nodiscard]] bool may_contain(bytes_view key) const noexcept { return extension_.may_contain(key); }
     [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_bytes_; }
     [[nodiscard]] const io::file& file() const noexcept { return file_; }
 
@@ -55,6 +60,8 @@ public:
         const auto [first_key, offset, size] = index_[i];
         basic_bytes<Alloc> raw(static_cast<std::size_t>(size), '\0', alloc_);
         if (auto read = file_.read_exactly(offset, {raw.data(), raw.size()}); !read) return std::move(read).error();
+        if (!extension_.block_is_good(i, raw))
+            return failure_at(offset, errc::bad_checksum, "the block is not what was written").in(file_.path());
         auto block = block_type::decode(std::move(raw), first_key, offset, alloc_);
         if (!block) return std::move(block).error().in(file_.path());
         if (i + 1 < index_.size() && block->key(block->size() - 1) >= index_[i + 1].first_key)
@@ -64,24 +71,28 @@ public:
     }
 
 private:
-    table(io::file file, std::uint64_t file_bytes, sst_footer footer, table_index<Alloc> index, const Alloc& alloc)
+    table(io::file file, std::uint64_t file_bytes, sst_footer footer, table_index<Alloc> index,
+          table_extension<Alloc> extension, const Alloc& alloc)
         : alloc_(alloc),
           file_(std::move(file)),
           file_bytes_(file_bytes),
           footer_(footer),
-          index_(std::move(index)) {}
+          index_(std::move(index)),
+          extension_(std::move(extension)) {}
 
     [[no_unique_address]] Alloc alloc_;
     io::file file_;
     std::uint64_t file_bytes_;
     sst_footer footer_;
     table_index<Alloc> index_;
+    table_extension<Alloc> extension_;
 };
 
-/// What lookups and cursors need: an index, and blocks by their number, read from a file or found in a cache.
+/// What lookups and cursors need: a filter, an index, and blocks by their number, read from a file or found in a cache.
 template <class T>
 concept block_source = requires(const T& source, std::size_t i, bytes_view key) {
     typename T::block_type;
+    { source.may_contain(key) } -> std::same_as<bool>;
     { source.index().floor(key) } -> std::same_as<std::optional<std::size_t>>;
     { source.load(i) } -> std::same_as<result<typename T::block_type>>;
 };
@@ -96,6 +107,7 @@ struct pinned_entry {
 /// The entry of `key`, tombstones included; nothing if the table has none. Reads one block at most.
 template <block_source Source>
 result<std::optional<pinned_entry<typename Source::block_type>>> find(const Source& source, bytes_view key) {
+    if (!source.may_contain(key)) return std::nullopt;
     const auto number = source.index().floor(key);
     if (!number) return std::nullopt;
     auto block = source.load(*number);

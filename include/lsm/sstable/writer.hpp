@@ -13,6 +13,7 @@
 #include <lsm/fwd.hpp>
 #include <lsm/io/sink.hpp>
 #include <lsm/policy/policies.hpp>
+#include <lsm/sstable/extension.hpp>
 #include <lsm/sstable/format.hpp>
 
 namespace lsm::detail {
@@ -24,6 +25,7 @@ public:
     table_builder(io::sink& out, sst_options options, const Alloc& alloc)
         : out_(&out), options_(options), block_(alloc), index_(alloc), last_key_(alloc) {
         index_.append(index_header_bytes, '\0');
+        if (options.extended) extension_.emplace(options.filter_bits_per_key, alloc);
     }
 
     result<void> add(bytes_view key, entry_view entry) {
@@ -36,6 +38,7 @@ public:
             if (auto closed = close_block(); !closed) return closed;
 
         make_room(block_, block_header_bytes + record_header_bytes + key.size() + entry.value.size());
+        if (extension_) extension_->add(key, entry);
         last_key_.assign(key);
         if (block_.empty()) block_.append(block_header_bytes, '\0');
         append_record(block_, key, entry);
@@ -49,8 +52,13 @@ public:
         if (!block_.empty())
             if (auto closed = close_block(); !closed) return closed;
         store_le(index_.data(), static_cast<std::uint32_t>(blocks_));
-        append_footer(index_, {offset_, index_.size(), blocks_});
-        return write(index_);
+        sst_footer footer{offset_, index_.size(), blocks_};
+        if (extension_ && entries_ != 0)
+            if (auto written = write(extension_->build(index_, footer, last_key_)); !written) return written;
+        char raw[sst_footer_bytes];
+        write_footer(raw, footer);
+        if (auto written = write(index_); !written) return written;
+        return write({raw, sizeof raw});
     }
 
     [[nodiscard]] std::uint64_t entries() const noexcept { return entries_; }
@@ -62,6 +70,7 @@ private:
         store_le(block_.data(), in_block_);
         const auto first_key_length = load_le<std::uint32_t>(block_.data() + block_header_bytes);
         make_room(index_, index_entry_header_bytes + first_key_length);
+        if (extension_) extension_->add_block(block_);
         append_le(index_, first_key_length);
         append_le(index_, offset_);
         append_le(index_, std::uint64_t{block_.size()});
@@ -92,6 +101,7 @@ private:
     std::uint64_t entries_ = 0;
     std::uint64_t blocks_ = 0;
     std::uint64_t offset_ = 0;
+    std::optional<extension_builder<Alloc>> extension_;
     std::optional<error> failure_;
 };
 

@@ -1,0 +1,242 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/coding.hpp>
+#include <lsm/core/crc32.hpp>
+#include <lsm/core/entry.hpp>
+#include <lsm/core/hash.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/io/file.hpp>
+#include <lsm/sstable/filter.hpp>
+#include <lsm/sstable/format.hpp>
+
+/// The extension area of an SSTable, between the end of the last block and the index, where a reader that does not know of it
+/// never looks:
+///
+///     section | section | ... | trailer
+///
+///     section      kind u32 | size u64 | payload [size]
+///     trailer      size of the area u64 | crc u32 | version u32 | "LSMEXT1\0"
+///
+///     checksums    kind 1: CRC of index and footer u32 | CRC of each block, n times u32
+///     properties   kind 2: entries u64 | tombstones u64 | key bytes u64 | value bytes u64 | klen u32 | smallest key | klen u32 |
+///                  largest key
+///     filter       kind 3: see filter.hpp
+///
+/// The trailer's crc is over the whole area but its own four bytes. Unknown kinds and versions are passed over.
+namespace lsm {
+
+/// What a table's extension area says of it. The keys live as long as the table is open.
+struct sst_properties {
+    std::uint64_t entries = 0;
+    std::uint64_t tombstones = 0;
+    std::uint64_t key_bytes = 0;
+    std::uint64_t value_bytes = 0;
+    bytes_view smallest;
+    bytes_view largest;
+};
+
+}  // namespace lsm
+
+namespace lsm::detail {
+
+inline constexpr bytes_view extension_magic{"LSMEXT1\0", 8};
+inline constexpr std::uint32_t extension_version = 1;
+inline constexpr std::size_t extension_trailer_bytes = 24;
+inline constexpr std::size_t section_header_bytes = 12;
+
+enum class section : std::uint32_t { checksums = 1, properties = 2, filter = 3 };
+
+/// Over the index and the footer behind it.
+[[nodiscard]] inline std::uint32_t index_crc(bytes_view index, const sst_footer& footer) noexcept {
+    char raw[sst_footer_bytes];
+    write_footer(raw, footer);
+    return crc32({raw, sizeof raw}, crc32(index));
+}
+
+/// Over an area but for its crc field. Requires a trailer.
+[[nodiscard]] inline std::uint32_t area_crc(bytes_view area) noexcept {
+    return crc32(area.substr(area.size() - 12), crc32(area.substr(0, area.size() - 16)));
+}
+
+/// Gathers what the area of a table will say, and writes it. Holds 8 bytes an entry and 4 bytes a block.
+template <class Alloc>
+class extension_builder {
+public:
+    extension_builder(unsigned filter_bits_per_key, const Alloc& alloc)
+        : filter_bits_per_key_(filter_bits_per_key), block_crcs_(alloc), hashes_(alloc), smallest_(alloc), area_(alloc) {}
+
+    /// Keys come in order. If Alloc throws, nothing has changed.
+    void add(bytes_view key, entry_view entry) {
+        if (counts_.entries == 0) smallest_.assign(key);
+        if (filter_bits_per_key_ != 0) hashes_.push_back(xxh64(key));
+        ++counts_.entries;
+        counts_.tombstones += entry.tombstone();
+        counts_.key_bytes += key.size();
+        counts_.value_bytes += entry.value.size();
+    }
+    void add_block(bytes_view block) { block_crcs_.push_back(crc32(block)); }
+
+    /// The area of a table whose blocks end where `footer` puts the index. Moves the footer's index behind the area.
+    bytes_view build(bytes_view index, sst_footer& footer, bytes_view largest) {
+        area_.clear();
+        begin(section::checksums);
+        append_le(area_, std::uint32_t{0});  // of index and footer: known when the area's size is
+        for (const std::uint32_t crc : block_crcs_) append_le(area_, crc);
+        end();
+
+        begin(section::properties);
+        append_le(area_, counts_.entries);
+        append_le(area_, counts_.tombstones);
+        append_le(area_, counts_.key_bytes);
+        append_le(area_, counts_.value_bytes);
+        for (const bytes_view key : {bytes_view(smallest_), largest}) {
+            append_le(area_, static_cast<std::uint32_t>(key.size()));
+            area_.append(key);
+        }
+        end();
+
+        if (filter_bits_per_key_ != 0) {
+            begin(section::filter);
+            append_filter(area_, hashes_, filter_bits_per_key_);
+            end();
+        }
+
+        const std::uint64_t size = area_.size() + extension_trailer_bytes;
+        footer.index_offset += size;
+        store_le(area_.data() + section_header_bytes, index_crc(index, footer));
+        append_le(area_, size);
+        append_le(area_, std::uint32_t{0});
+        append_le(area_, extension_version);
+        area_.append(extension_magic);
+        store_le(area_.data() + area_.size() - 16, area_crc(area_));
+        return area_;
+    }
+
+private:
+    void begin(section kind) {
+        append_le(area_, static_cast<std::uint32_t>(kind));
+        append_le(area_, std::uint64_t{0});
+        begun_ = area_.size();
+    }
+    void end() { store_le(area_.data() + begun_ - 8, std::uint64_t{area_.size() - begun_}); }
+
+    template <class T>
+    using list = std::vector<T, typename std::allocator_traits<Alloc>::template rebind_alloc<T>>;
+
+    unsigned filter_bits_per_key_;
+    sst_properties counts_;  // without the keys
+    list<std::uint32_t> block_crcs_;
+    list<std::uint64_t> hashes_;
+    basic_bytes<Alloc> smallest_;
+    basic_bytes<Alloc> area_;
+    std::size_t begun_ = 0;
+};
+
+/// The area of an open table. None is fine: then nothing is known, and every block is believed.
+template <class Alloc>
+class table_extension {
+public:
+    /// Reads the area between `begin`, where the last block ends, and the index. Bytes that do not end with our magic are
+    /// none of ours. Errors: bad_checksum, for an area, index or footer that is not what was written; bad_block; io.
+    static result<table_extension> read(const io::file& file, std::uint64_t begin, const sst_footer& footer, bytes_view index,
+                                        const Alloc& alloc) {
+        table_extension out(alloc);
+        const std::uint64_t size = footer.index_offset - begin;
+        if (size < extension_trailer_bytes || footer.num_blocks == 0) return out;
+        char trailer[extension_trailer_bytes];
+        if (auto got = file.read_exactly(footer.index_offset - sizeof trailer, trailer); !got) return std::move(got).error();
+        if (bytes_view(trailer + 16, 8) != extension_magic) return out;
+
+        const auto damaged = [&](errc code, bytes_view why) { return failure_at(begin, code, why).in(file.path()); };
+        if (load_le<std::uint64_t>(trailer) != size)
+            return damaged(errc::bad_checksum, "the extension area does not begin where the last block ends");
+        out.area_.resize(static_cast<std::size_t>(size));
+        if (auto got = file.read_exactly(begin, {out.area_.data(), out.area_.size()}); !got) return std::move(got).error();
+        if (area_crc(out.area_) != load_le<std::uint32_t>(trailer + 8))
+            return damaged(errc::bad_checksum, "the extension area is not what was written");
+        if (load_le<std::uint32_t>(trailer + 12) != extension_version) return table_extension(alloc);
+        if (!out.find_sections(footer.num_blocks)) return damaged(errc::bad_block, "the extension area is malformed");
+        if (!out.block_crcs_.empty() && out.index_crc_ != index_crc(index, footer))
+            return failure_at(footer.index_offset, errc::bad_checksum, "index and footer are not what was written")
+                .in(file.path());
+        return out;
+    }
+
+    /// False only for keys that the table does not have.
+    [[nodiscard]] bool may_contain(bytes_view key) const noexcept {
+        return filter_.empty() || filter_may_contain(filter_.in(area_), xxh64(key));
+    }
+    /// Whether block `i` is what was written, as far as can be told.
+    [[nodiscard]] bool block_is_good(std::size_t i, bytes_view block) const noexcept {
+        return block_crcs_.empty() || load_le<std::uint32_t>(block_crcs_.in(area_).data() + 4 * i) == crc32(block);
+    }
+    [[nodiscard]] std::optional<sst_properties> properties() const noexcept {
+        sst_properties out;
+        if (properties_.empty() || !parse_properties(properties_.in(area_), out)) return std::nullopt;
+        return out;
+    }
+
+private:
+    // A stretch of area_.
+    struct stretch {
+        std::size_t offset = 0;
+        std::size_t size = 0;
+        [[nodiscard]] bool empty() const noexcept { return size == 0; }
+        [[nodiscard]] bytes_view in(bytes_view area) const noexcept { return area.substr(offset, size); }
+    };
+
+    explicit table_extension(const Alloc& alloc) : area_(alloc) {}
+
+    [[nodiscard]] bool find_sections(std::uint64_t blocks) noexcept {
+        field_reader in(bytes_view(area_).substr(0, area_.size() - extension_trailer_bytes));
+        while (in.left() != 0) {
+            std::uint32_t kind = 0;
+            std::uint64_t size = 0;
+            bytes_view payload;
+            if (!in.read(kind) || !in.read(size) || size > in.left() || !in.read(static_cast<std::size_t>(size), payload))
+                return false;
+            const stretch place{in.offset() - payload.size(), payload.size()};
+            sst_properties ignored;
+            switch (static_cast<section>(kind)) {
+                case section::checksums:
+                    if (size != 4 + 4 * blocks) return false;
+                    index_crc_ = load_le<std::uint32_t>(payload.data());
+                    block_crcs_ = {place.offset + 4, place.size - 4};
+                    break;
+                case section::properties:
+                    if (!parse_properties(payload, ignored)) return false;
+                    properties_ = place;
+                    break;
+                case section::filter:
+                    if (!is_filter(payload)) return false;
+                    filter_ = place;
+                    break;
+            }
+        }
+        return true;
+    }
+
+    [[nodiscard]] static bool parse_properties(bytes_view payload, sst_properties& out) noexcept {
+        field_reader in(payload);
+        std::uint32_t smallest = 0;
+        std::uint32_t largest = 0;
+        return in.read(out.entries) && in.read(out.tombstones) && in.read(out.key_bytes) && in.read(out.value_bytes) &&
+               in.read(smallest) && in.read(smallest, out.smallest) && in.read(largest) && in.read(largest, out.largest) &&
+               in.left() == 0;
+    }
+
+    basic_bytes<Alloc> area_;
+    std::uint32_t index_crc_ = 0;
+    stretch block_crcs_;
+    stretch properties_;
+    stretch filter_;
+};
+
+}  // namespace lsm::detail

@@ -1,0 +1,214 @@
+#include <lsm/sstable/extension.hpp>
+
+#include <string>
+
+#include <lsm/core/crc32.hpp>
+#include <lsm/sstable/reader.hpp>
+#include <lsm/sstable/writer.hpp>
+
+#include "sstable/tables.hpp"
+#include "support/catch.hpp"
+#include "support/results.hpp"
+#include "support/sha256.hpp"
+
+using lsm::bytes;
+using lsm::errc;
+using namespace lsm::test;
+
+namespace {
+
+bytes extended_table(const raw_entries& entries, std::uint32_t block_size = 64, unsigned filter_bits = 10) {
+    bytes out;
+    lsm::io::string_sink to(out);
+    lsm::sst_writer writer(to, {.block_size = block_size, .extended = true, .filter_bits_per_key = filter_bits});
+    for (const auto& [key, value] : entries) must(writer.add(key, value));
+    must(writer.finish());
+    return out;
+}
+
+// Where the area of an extended table lies.
+struct place {
+    std::size_t begin;
+    std::size_t end;
+};
+place area_of(const bytes& extended, const bytes& plain) {
+    const auto index_at = [](const bytes& table) { return lsm::detail::load_le<std::uint64_t>(table.data() + table.size() - 32); };
+    return {index_at(plain), index_at(extended)};
+}
+
+// After a change to the area, so that only what the test is about is wrong.
+void seal(bytes& table, place area) {
+    const lsm::bytes_view all = lsm::bytes_view(table).substr(area.begin, area.end - area.begin);
+    lsm::detail::store_le(table.data() + area.end - 16, lsm::detail::area_crc(all));
+}
+
+raw_entries all_of(const lsm::sst_reader& table) {
+    raw_entries out;
+    auto at = table.iter();
+    for (auto [key, value] : at) out.emplace_back(bytes(key), value ? std::optional<bytes>(*value) : std::nullopt);
+    must(at.status());
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("sst extension: blocks and index are those of the plain table, moved") {
+    const auto entries = numbered_entries(50);
+    const bytes plain = written_table(entries, 64);
+    const bytes extended = extended_table(entries);
+    const auto [begin, end] = area_of(extended, plain);
+    CHECK(extended.substr(0, begin) == plain.substr(0, begin));
+    CHECK(extended.substr(end, extended.size() - end - 32) == plain.substr(begin, plain.size() - begin - 32));
+    CHECK(extended.substr(end - 8, 8) == bytes("LSMEXT1\0", 8));
+}
+
+TEST_CASE("sst extension: vectors") {
+    const raw_entries two = {{"alpha", "first"}, {"beta", std::nullopt}};
+    CHECK(lsm::hex(extended_table(two, 4096, 0)) ==
+          "02000000" "0500000005000000" "00" "616c7068616669727374" "0400000000000000" "01" "62657461"
+          "01000000" "0800000000000000" "c9015d07" "8f93cb15"
+          "02000000" "3100000000000000" "0200000000000000" "0100000000000000" "0900000000000000" "0500000000000000"
+          "05000000" "616c706861" "04000000" "62657461"
+          "6900000000000000" "cfecc84d" "01000000" "4c534d4558543100"
+          "01000000" "05000000" "0000000000000000" "2400000000000000" "616c706861"
+          "8d00000000000000" "1d00000000000000" "0100000000000000" "5353543100000000");
+    CHECK(sha256(extended_table(numbered_entries(100), 64)) ==
+          "42dd8026c582828a62dc71d532efa25213feb08891bccefdea8f84376f2f258f");
+    CHECK(extended_table({}) == written_table({}));
+}
+
+TEST_CASE("sst extension: properties say what is in the table") {
+    const raw_entries entries = {{"", "empty"}, {"b", std::nullopt}, {"ccc", "1234"}};
+    const opened_table table(extended_table(entries));
+    const auto said = table->properties();
+    REQUIRE(said.has_value());
+    CHECK(said->entries == 3);
+    CHECK(said->tombstones == 1);
+    CHECK(said->key_bytes == 4);
+    CHECK(said->value_bytes == 9);
+    CHECK(said->smallest.empty());
+    CHECK(said->largest == "ccc");
+    CHECK_FALSE(opened_table(written_table(entries))->properties().has_value());
+}
+
+TEST_CASE("sst extension: a reader finds the same entries with and without it") {
+    const unsigned filter_bits = GENERATE(0u, 1u, 10u);
+    const auto entries = numbered_entries(300);
+    const opened_table table(extended_table(entries, 256, filter_bits));
+    CHECK(all_of(*table) == entries);
+    for (const auto& [key, value] : entries) {
+        const auto found = must(table->get(key));
+        CHECK(found.tombstone() == !value.has_value());
+        if (value) CHECK(found.value() == *value);
+        CHECK(must(table->get(key + "x")).absent());
+    }
+}
+
+TEST_CASE("sst extension: every flipped bit is an error or changes nothing") {
+    const auto entries = numbered_entries(12);
+    const bytes good = extended_table(entries);
+    std::size_t refused = 0;
+    for (std::size_t bit = 0; bit < 8 * good.size(); ++bit) {
+        bytes bad = good;
+        bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ 1 << bit % 8);
+        const opened_table table(bad);
+        if (!table.opened) {
+            ++refused;
+            continue;
+        }
+        INFO("bit " << bit);
+        auto at = table->iter();
+        raw_entries seen;
+        for (auto [key, value] : at) seen.emplace_back(bytes(key), value ? std::optional<bytes>(*value) : std::nullopt);
+        if (at.status()) {
+            REQUIRE(seen == entries);
+        } else {
+            ++refused;
+            REQUIRE(seen.size() < entries.size());
+            REQUIRE(std::equal(seen.begin(), seen.end(), entries.begin()));
+        }
+        for (const auto& [key, value] : entries)
+            if (const auto found = table->get(key)) REQUIRE((value ? found->found() && found->value() == *value : found->tombstone()));
+    }
+    CHECK(refused >= 8 * (good.size() - 8));  // all but the area's own magic, without which it is not looked at
+}
+
+TEST_CASE("sst extension: a damaged area, index or block is told by its place") {
+    const auto entries = numbered_entries(40);
+    const bytes good = extended_table(entries);
+    const auto area = area_of(good, written_table(entries, 64));
+    const auto defect = [&](std::size_t at) {
+        bytes bad = good;
+        bad[at] = static_cast<char>(bad[at] ^ 1);
+        const opened_table table(bad);
+        return table.opened ? must_fail(table->get(entries.front().first)) : table.opened.error();
+    };
+    const auto last_index_byte = good.size() - 33;
+    for (const auto& [at, offset] : {std::pair{area.begin + 20, area.begin}, {last_index_byte, area.end}, {20, 0}}) {
+        CHECK(defect(at).code == errc::bad_checksum);
+        CHECK(defect(at).what.find("offset " + std::to_string(offset) + ":") != std::string::npos);
+    }
+}
+
+TEST_CASE("sst extension: an area that does not begin where the last block ends is refused") {
+    const auto entries = numbered_entries(5);
+    bytes table = extended_table(entries);
+    const auto area = area_of(table, written_table(entries, 64));
+    table.insert(area.begin, "gap");
+    lsm::detail::store_le(table.data() + table.size() - 32, std::uint64_t{area.end + 3});
+    CHECK(opened_table(table).error_code() == errc::bad_checksum);
+}
+
+TEST_CASE("sst extension: bytes of others before the index are not looked at") {
+    const auto entries = numbered_entries(5);
+    const std::size_t size = GENERATE(1u, 23u, 24u, 25u, 1000u);
+    bytes table = written_table(entries, 64);
+    const auto end = area_of(table, table).begin;
+    table.insert(end, bytes(size, 'x'));
+    lsm::detail::store_le(table.data() + table.size() - 32, std::uint64_t{end + size});
+    const opened_table opened(table);
+    CHECK(all_of(*opened) == entries);
+    CHECK_FALSE(opened->properties().has_value());
+}
+
+TEST_CASE("sst extension: a last value that looks like an area is a value") {
+    const bytes area = [] {
+        const auto entries = numbered_entries(3);
+        const bytes table = extended_table(entries);
+        const auto [begin, end] = area_of(table, written_table(entries, 64));
+        return table.substr(begin, end - begin);
+    }();
+    const raw_entries entries = {{"a", "1"}, {"b", area}};
+    CHECK(all_of(*opened_table(written_table(entries))) == entries);
+    CHECK(all_of(*opened_table(extended_table(entries))) == entries);
+}
+
+TEST_CASE("sst extension: sections and versions that are not known are passed over") {
+    const auto entries = numbered_entries(20);
+    bytes table = extended_table(entries);
+    const auto area = area_of(table, written_table(entries, 64));
+    SECTION("a section") {
+        table[area.begin] = 77;  // what was the checksums
+        seal(table, area);
+        const opened_table opened(table);
+        CHECK(all_of(*opened) == entries);
+        CHECK(opened->properties().has_value());
+    }
+    SECTION("a version") {
+        table[area.end - 12] = 2;
+        seal(table, area);
+        const opened_table opened(table);
+        CHECK(all_of(*opened) == entries);
+        CHECK_FALSE(opened->properties().has_value());
+    }
+}
+
+TEST_CASE("sst extension: a well sealed area that is malformed is refused") {
+    const auto entries = numbered_entries(20);
+    bytes table = extended_table(entries);
+    const auto area = area_of(table, written_table(entries, 64));
+    SECTION("a section longer than the area") { table[area.begin + 10] = 1; }
+    SECTION("checksums of too few blocks") { table[area.begin + 4] = static_cast<char>(table[area.begin + 4] - 4); }
+    seal(table, area);
+    CHECK(opened_table(table).error_code() == errc::bad_block);
+}
