@@ -61,6 +61,10 @@ struct memory_directory {
     [[nodiscard]] image files() { return image_of(fs, "db"); }
     [[nodiscard]] std::vector<std::string> names() { return names_in(fs, "db"); }
 
+    [[nodiscard]] sst_reader table(const std::string& name) {
+        return must(sst_reader::open(open_file(fs, "db/" + name)));
+    }
+
     [[nodiscard]] options how(options given = {}) {
         given.file_system = &fs;
         return given;

@@ -86,6 +86,13 @@ entry_list walk(Cursor& at) {
     return out;
 }
 
+/// What a table holds, whatever else is in its file.
+inline entry_map entries_in(const sst_reader& table) {
+    auto at = table.iter();
+    const auto all = walk(at);
+    return {all.begin(), all.end()};
+}
+
 inline entry_map random_entries(std::mt19937_64& random, std::size_t most) {
     entry_map out;
     for (std::size_t left = random() % (most + 1); left > 0; --left) {
@@ -154,8 +161,8 @@ static_assert(forward_cursor<forward_only_cursor> && !cursor<forward_only_cursor
 class any_cursor {
 public:
     template <cursor C>
-        requires(!std::same_as<C, any_cursor>)
-    explicit any_cursor(C inner) : inner_(std::make_unique<holder<C>>(std::move(inner))) {}
+    requires(!std::same_as<C, any_cursor>) explicit any_cursor(C inner)
+        : inner_(std::make_unique<holder<C>>(std::move(inner))) {}
 
     [[nodiscard]] bool valid() const { return inner_->valid(); }
     [[nodiscard]] bytes_view key() const { return inner_->key(); }

@@ -38,6 +38,7 @@ public:
             ::dup2(out[1], 1);
             ::dup2(err[1], 2);
             for (int descriptor = 3; descriptor < 64; ++descriptor) ::close(descriptor);
+            ::signal(SIGPIPE, SIG_DFL);
             prepare();
             ::execv(arguments[0], arguments.data());
             ::_exit(127);

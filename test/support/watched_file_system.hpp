@@ -34,7 +34,8 @@ public:
         std::vector<std::string> out;
         for (const std::string& call : calls) {
             const auto operation = std::string_view(call).substr(0, call.find(' '));
-            if (operation == "read" || operation == "open" || operation == "size" || operation == "list" || operation == "close")
+            if (operation == "read" || operation == "open" || operation == "size" || operation == "list" ||
+                operation == "close")
                 continue;
             // However many pieces something is written in.
             if (operation == "write" && !out.empty() && out.back() == call) continue;
@@ -109,7 +110,8 @@ private:
     auto note(std::string_view operation, std::string_view path, Call call) -> decltype(call()) {
         calls.push_back(std::string(operation) + " " + std::string(path));
         if (fault)
-            if (const int sys = fault(calls.size() - 1, calls.back()); sys != 0) return detail::system_failure(operation, sys);
+            if (const int sys = fault(calls.size() - 1, calls.back()); sys != 0)
+                return detail::system_failure(operation, sys);
         return call();
     }
     result<handle> named(std::string_view path, result<handle> file) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,6 +18,12 @@
 
 namespace cli {
 
+/// Waits until a descriptor that somebody made non-blocking can be read or written.
+inline void wait_for(int descriptor, short what) {
+    pollfd one{descriptor, what, 0};
+    static_cast<void>(::poll(&one, 1, -1));
+}
+
 /// Standard output, unbuffered.
 class standard_output final : public lsm::io::sink {
 public:
@@ -25,6 +32,8 @@ public:
             const auto written = ::write(STDOUT_FILENO, data.data(), data.size());
             if (written >= 0)
                 data.remove_prefix(static_cast<std::size_t>(written));
+            else if (errno == EAGAIN)
+                wait_for(STDOUT_FILENO, POLLOUT);
             else if (errno != EINTR)
                 return lsm::detail::system_failure("write", errno).in("standard output");
         }

@@ -69,11 +69,9 @@ public:
         lsm::io::buffered_sink<> out(file);
         write(out);
         must(out.flush());
-        if (existing_) {
-            const char* const temporary = fresh.file().path().c_str();
-            static_cast<void>(!::lchown(temporary, existing_->st_uid, existing_->st_gid));
-            if (::chmod(temporary, existing_->st_mode & 07777) != 0) fail(target_, "chmod", errno);
-        }
+        const char* const temporary = fresh.temporary().c_str();
+        if (existing_) static_cast<void>(!::lchown(temporary, existing_->st_uid, existing_->st_gid));
+        if (::chmod(temporary, existing_ ? existing_->st_mode & 07777 : 0666 & ~mask_) != 0) fail(target_, "chmod", errno);
         must(fresh.commit());
     }
 
@@ -93,18 +91,23 @@ private:
         fail(given, "readlink", ELOOP);
     }
 
-    // The lock keeps other tools out, so a name that is taken is a left-over.
-    lsm::io::replacement create_temporary() const {
+    // The lock keeps other tools out, so a name that is taken is a left-over. Until the file has the mode it is to have, it is
+    // for its owner alone.
+    lsm::io::replacement create_temporary() {
+        mask_ = ::umask(0077);
         for (int attempt = 0;; ++attempt) {
             const std::string name = ".lsm-" + std::to_string(::getpid()) + "-" + std::to_string(attempt) + ".tmp";
             auto fresh = lsm::io::replacement::create(lsm::io::default_file_system(),
                                                       lsm::detail::joined(lsm::detail::parent_directory(target_), name), target_);
-            if (fresh || fresh.error().code != lsm::errc::exists || attempt == 1000) return must(std::move(fresh));
+            if (!fresh && fresh.error().code == lsm::errc::exists && attempt < 1000) continue;
+            ::umask(mask_);
+            return must(std::move(fresh));
         }
     }
 
     std::string target_;
     int lock_ = -1;
+    mode_t mask_ = 0;  // the process's umask
     std::optional<struct stat> existing_;
 };
 

@@ -43,7 +43,8 @@ public:
         buffer_.resize(kept + chunk);
         for (;;) {
             const auto got = ::read(STDIN_FILENO, buffer_.data() + kept, chunk);
-            if (got < 0 && errno == EINTR) continue;
+            if (got < 0 && errno == EAGAIN) cli::wait_for(STDIN_FILENO, POLLIN);
+            if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
             buffer_.resize(kept + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
             if (got < 0) return lsm::detail::system_failure("read", errno).in("standard input");
             return got > 0;

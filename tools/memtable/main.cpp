@@ -11,9 +11,8 @@ namespace {
 
 cli::memtable load(const std::string& path) {
     const auto file = cli::open_input(path);
-    auto table = cli::memtable::decode(lsm::io::input(file, cli::must(file.size()), cli::allocator()), cli::allocator());
-    if (!table) throw std::move(table).error().in(path);
-    return *std::move(table);
+    return cli::must(
+        cli::memtable::decode(lsm::io::input(file, cli::must(file.size()), cli::allocator()), cli::allocator()));
 }
 
 void save(const cli::memtable& table, cli::updated_file& file) {
@@ -41,7 +40,7 @@ void bulk(const std::string& path, std::uint32_t count) {
 }
 
 void run(cxxopts::Options& known, int argc, const char* const* argv) {
-    auto [options, words] = cli::parse(known, argc, argv, {"put", "del", "get"});
+    auto words = cli::parse(known, argc, argv, {"put", "del", "get"}).words;
     if (words.empty()) throw cli::usage_error{"no command given; see memtable --help"};
     const std::string command = words.front();
     words.erase(words.begin());

@@ -29,7 +29,7 @@ void build(const std::string& in, const std::string& out, lsm::sst_options optio
             cli::must(table.add(entries.key(), entry.tombstone() ? cli::sst_writer::entry() : entry.value));
             so_far.step();
         }
-        if (auto status = entries.status(); !status) throw std::move(status).error().in(in);
+        cli::must(entries.status());
         cli::must(table.finish());
     });
 }

@@ -65,10 +65,12 @@ public:
         if (fs_ != nullptr) static_cast<void>(fs_->close(handle_));
     }
 
-    static result<file> open(file_system& fs, std::string_view path, open_mode mode) {
+    static result<file> open(file_system& fs, std::string_view path, open_mode mode) { return open(fs, path, mode, path); }
+    /// The same for a file that errors are to call by another name, which path() gives.
+    static result<file> open(file_system& fs, std::string_view path, open_mode mode, std::string_view called) {
         auto handle = fs.open(path, mode);
-        if (!handle) return std::move(handle).error().in(path);
-        return file(fs, *handle, std::string(path));
+        if (!handle) return std::move(handle).error().in(called);
+        return file(fs, *handle, std::string(called));
     }
     static result<file> lock(file_system& fs, std::string_view path) {
         auto handle = fs.lock(path);

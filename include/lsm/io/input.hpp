@@ -29,6 +29,11 @@ public:
     [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
     [[nodiscard]] std::uint64_t left() const noexcept { return size_ - offset_; }
 
+    /// The failure, with the name of the file if there is one.
+    [[nodiscard]] LSM_COLD error named(error what) const {
+        return file_ == nullptr ? std::move(what) : std::move(what).in(file_->path());
+    }
+
     /// What is in memory of the bytes to come: all of them, for an input from memory. Valid until the next fetch() or take().
     [[nodiscard]] bytes_view ahead() const noexcept {
         return (file_ == nullptr ? memory_ : bytes_view(buffer_)).substr(taken_);

@@ -15,9 +15,9 @@ class replacement {
 public:
     /// Creates `temporary`, which must not exist and must be in the directory of `target`.
     static result<replacement> create(file_system& fs, std::string_view temporary, std::string_view target) {
-        auto out = file::open(fs, temporary, open_mode::create_exclusive);
+        auto out = file::open(fs, temporary, open_mode::create_exclusive, target);
         if (!out) return std::move(out).error();
-        return replacement(*std::move(out), std::string(target));
+        return replacement(*std::move(out), std::string(temporary));
     }
 
     replacement(replacement&& other) noexcept
@@ -30,8 +30,10 @@ public:
         if (!temporary_.empty()) static_cast<void>(fs_->remove(temporary_));
     }
 
-    /// The file to write to.
+    /// The file to write to. Its errors name the target.
     [[nodiscard]] io::file& file() noexcept { return file_; }
+    /// Where it is until commit().
+    [[nodiscard]] const std::string& temporary() const noexcept { return temporary_; }
 
     /// Syncs, closes, renames, and syncs the directory. If only the last step fails the target is the new version, but may
     /// be the old one after a crash: renamed() tells.
@@ -40,14 +42,16 @@ public:
         if (auto closed = file_.close(); !closed) return closed;
         if (auto renamed = fs_->rename(temporary_, target_); !renamed) return std::move(renamed).error().in(target_);
         temporary_.clear();
-        return sync_directory(*fs_, detail::parent_directory(target_));
+        auto synced = sync_directory(*fs_, detail::parent_directory(target_));
+        if (!synced) return std::move(synced).error().in(target_);
+        return synced;
     }
 
     [[nodiscard]] bool renamed() const noexcept { return temporary_.empty(); }
 
 private:
-    replacement(io::file out, std::string target)
-        : file_(std::move(out)), temporary_(file_.path()), target_(std::move(target)), fs_(&file_.system()) {}
+    replacement(io::file out, std::string temporary)
+        : file_(std::move(out)), temporary_(std::move(temporary)), target_(file_.path()), fs_(&file_.system()) {}
 
     io::file file_;
     std::string temporary_;  // empty once it has been renamed

@@ -27,7 +27,7 @@ inline constexpr std::size_t dump_header_bytes = 8;
 namespace lsm {
 
 /// Walks a dump front to back, checking as it goes, with one entry in memory. A forward_cursor; it stands on the first
-/// entry when made. Its errors have the offset: short_input, bad_magic, bad_type, bad_tombstone, unsorted, trailing_bytes;
+/// entry when made. Its errors have file and offset: short_input, bad_magic, bad_type, bad_tombstone, unsorted, trailing_bytes;
 /// and those of the input.
 template <class Alloc>
 class basic_dump_reader {
@@ -96,7 +96,7 @@ private:
         return fetched.has_value();
     }
 
-    LSM_COLD void fail(errc code, bytes_view why) { defect_ = detail::failure_at(in_.offset(), code, why); }
+    LSM_COLD void fail(errc code, bytes_view why) { defect_ = in_.named(detail::failure_at(in_.offset(), code, why)); }
 
     io::input<Alloc> in_;
     basic_bytes<Alloc> key_;
