@@ -187,9 +187,8 @@ TEST_CASE("range_cursor: walks and seeks like a model in both directions") {
 
         const bytes target = lsm::test::random_key(random);
         at.seek(target);
-        const auto first = std::find_if(expected.begin(), expected.end(), [&](const bytes& key) {
-            return reverse ? key <= target : key >= target;
-        });
+        const auto first = std::find_if(expected.begin(), expected.end(),
+                                        [&](const bytes& key) { return reverse ? key <= target : key >= target; });
         REQUIRE(rest_forward(at) == keys(first, expected.end()));
         REQUIRE(at.status());
         if (first != expected.begin() && first != expected.end()) {

@@ -99,7 +99,12 @@ TEST_CASE("vectors: footer of M at target 64") {
 
 TEST_CASE("vectors: SSTable of no entries") {
     const bytes table = table_of(lsm::memtable(), 4096);
-    CHECK(lsm::hex(table) == "00000000" "0000000000000000" "0400000000000000" "0000000000000000" "5353543100000000");
+    CHECK(lsm::hex(table) ==
+          "00000000"
+          "0000000000000000"
+          "0400000000000000"
+          "0000000000000000"
+          "5353543100000000");
 }
 
 TEST_CASE("vectors: merge streams with and without tombstones") {
@@ -124,20 +129,42 @@ TEST_CASE("vectors: merge streams with and without tombstones") {
     CHECK(sha256(stream) == (drop ? "ec71c56c89f451d33e58697af2d7bce985069078e1c599cc42062dfbba6e250e"
                                   : "f693c483ef39dfef8e6285e29f9051a57e60bf2c4ba7b45bbf552c7932687fd1"));
     const std::string as_hex = lsm::hex(stream);
-    for (const char* spot : {"4e45572d3130", "4f4c442d3530", "76616c3939"}) CHECK(as_hex.find(spot) != std::string::npos);
+    for (const char* spot : {"4e45572d3130", "4f4c442d3530", "76616c3939"})
+        CHECK(as_hex.find(spot) != std::string::npos);
     CHECK((as_hex.find("040000006b65793501") != std::string::npos) == !drop);
 }
 
 TEST_CASE("vectors: log records") {
     lsm::write_batch one;
     one.put("a", "1");
-    CHECK(lsm::hex(log_record(one)) == "0f000000" "4446fc2e" "01000000" "00" "01000000" "61" "01000000" "31");
+    CHECK(lsm::hex(log_record(one)) ==
+          "0f000000"
+          "4446fc2e"
+          "01000000"
+          "00"
+          "01000000"
+          "61"
+          "01000000"
+          "31");
     lsm::write_batch three;
     three.put("a", "1");
     three.del("a");
     three.put("", "");
     CHECK(lsm::hex(log_record(three)) ==
-          "1e000000" "f0da1b3d" "03000000" "00" "01000000" "61" "01000000" "31" "01" "01000000" "61" "00" "00000000" "00000000");
+          "1e000000"
+          "f0da1b3d"
+          "03000000"
+          "00"
+          "01000000"
+          "61"
+          "01000000"
+          "31"
+          "01"
+          "01000000"
+          "61"
+          "00"
+          "00000000"
+          "00000000");
 }
 
 TEST_CASE("vectors: dump of a value and a tombstone") {
@@ -145,7 +172,17 @@ TEST_CASE("vectors: dump of a value and a tombstone") {
     table.put("alpha", "first");
     table.del("beta");
     CHECK(lsm::hex(table.encode()) ==
-          "4d4d5431" "02000000" "05000000" "05000000" "00" "616c706861" "6669727374" "04000000" "00000000" "01" "62657461");
+          "4d4d5431"
+          "02000000"
+          "05000000"
+          "05000000"
+          "00"
+          "616c706861"
+          "6669727374"
+          "04000000"
+          "00000000"
+          "01"
+          "62657461");
 }
 
 TEST_CASE("vectors: size of an overwritten and a deleted entry") {

@@ -88,8 +88,7 @@ TEST_CASE("buffered sink: random pieces of all sizes keep their order") {
         buffered_sink<> to(inner);
         bytes expected;
         for (int i = 0; i < 12; ++i) {
-            const bytes piece(sizes[random() % std::size(sizes)],
-                              static_cast<char>(random()));
+            const bytes piece(sizes[random() % std::size(sizes)], static_cast<char>(random()));
             must(to.append(piece));
             expected += piece;
             if (random() % 8 == 0) must(to.flush());

@@ -86,8 +86,8 @@ TEST_CASE("key codec of bytes: encoding appends and takes views") {
 }
 
 TEMPLATE_TEST_CASE("key codec of integers: keeps order and comes back", "", std::int8_t, std::int16_t, std::int32_t,
-                   std::int64_t, std::uint8_t, std::uint16_t, std::uint32_t, std::uint64_t, char, signed char,
-                   char8_t, char16_t, char32_t, wchar_t, long, unsigned long, long long, unsigned long long) {
+                   std::int64_t, std::uint8_t, std::uint16_t, std::uint32_t, std::uint64_t, char, signed char, char8_t,
+                   char16_t, char32_t, wchar_t, long, unsigned long, long long, unsigned long long) {
     const auto seed = lsm::test::seed_or(101);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);

@@ -50,7 +50,8 @@ const std::vector<owned_entry> three = {number(-5, 50), number(0, 60), number(7,
 
 // The key of the one in the middle is too short by a byte.
 std::vector<owned_entry> with_bad_key() {
-    return {number(1, 10), text(key_bytes(std::int32_t{2}).substr(0, 3), value_bytes(std::uint16_t{20})), number(3, 30)};
+    return {number(1, 10), text(key_bytes(std::int32_t{2}).substr(0, 3), value_bytes(std::uint16_t{20})),
+            number(3, 30)};
 }
 // The value of the one in the middle is too long by a byte.
 std::vector<owned_entry> with_bad_value() {

@@ -32,7 +32,9 @@ struct place {
     std::size_t end;
 };
 place area_of(const bytes& extended, const bytes& plain) {
-    const auto index_at = [](const bytes& table) { return lsm::detail::load_le<std::uint64_t>(table.data() + table.size() - 32); };
+    const auto index_at = [](const bytes& table) {
+        return lsm::detail::load_le<std::uint64_t>(table.data() + table.size() - 32);
+    };
     return {index_at(plain), index_at(extended)};
 }
 
@@ -65,13 +67,40 @@ TEST_CASE("sst extension: blocks and index are those of the plain table, moved")
 TEST_CASE("sst extension: vectors") {
     const raw_entries two = {{"alpha", "first"}, {"beta", std::nullopt}};
     CHECK(lsm::hex(extended_table(two, 4096, 0)) ==
-          "02000000" "0500000005000000" "00" "616c7068616669727374" "0400000000000000" "01" "62657461"
-          "01000000" "0800000000000000" "c9015d07" "8f93cb15"
-          "02000000" "3100000000000000" "0200000000000000" "0100000000000000" "0900000000000000" "0500000000000000"
-          "05000000" "616c706861" "04000000" "62657461"
-          "6900000000000000" "cfecc84d" "01000000" "4c534d4558543100"
-          "01000000" "05000000" "0000000000000000" "2400000000000000" "616c706861"
-          "8d00000000000000" "1d00000000000000" "0100000000000000" "5353543100000000");
+          "02000000"
+          "0500000005000000"
+          "00"
+          "616c7068616669727374"
+          "0400000000000000"
+          "01"
+          "62657461"
+          "01000000"
+          "0800000000000000"
+          "c9015d07"
+          "8f93cb15"
+          "02000000"
+          "3100000000000000"
+          "0200000000000000"
+          "0100000000000000"
+          "0900000000000000"
+          "0500000000000000"
+          "05000000"
+          "616c706861"
+          "04000000"
+          "62657461"
+          "6900000000000000"
+          "cfecc84d"
+          "01000000"
+          "4c534d4558543100"
+          "01000000"
+          "05000000"
+          "0000000000000000"
+          "2400000000000000"
+          "616c706861"
+          "8d00000000000000"
+          "1d00000000000000"
+          "0100000000000000"
+          "5353543100000000");
     CHECK(sha256(extended_table(numbered_entries(100), 64)) ==
           "42dd8026c582828a62dc71d532efa25213feb08891bccefdea8f84376f2f258f");
     CHECK(extended_table({}) == written_table({}));
@@ -128,7 +157,8 @@ TEST_CASE("sst extension: every flipped bit is an error or changes nothing") {
             REQUIRE(std::equal(seen.begin(), seen.end(), entries.begin()));
         }
         for (const auto& [key, value] : entries)
-            if (const auto found = table->get(key)) REQUIRE((value ? found->found() && found->value() == *value : found->tombstone()));
+            if (const auto found = table->get(key))
+                REQUIRE((value ? found->found() && found->value() == *value : found->tombstone()));
     }
     CHECK(refused >= 8 * (good.size() - 8));  // all but the area's own magic, without which it is not looked at
 }

@@ -29,7 +29,8 @@ double false_positives(const bytes& filter, int questions) {
     return static_cast<double>(found) / questions;
 }
 
-// A line that got n keys lets an absent one through if all its probes meet set bits; n is Poisson distributed over the lines.
+// A line that got n keys lets an absent one through if all its probes meet set bits; n is Poisson distributed over the
+// lines.
 double expected(unsigned bits_per_key, unsigned probes) {
     const double mean = 512.0 / bits_per_key;
     double sum = 0;
@@ -68,7 +69,8 @@ TEST_CASE("filter: ten bits a key let about one in a hundred through") {
 
 TEST_CASE("filter: what is none is told") {
     const bytes good = filter_of(100, 10);
-    for (std::size_t length = 0; length < good.size(); ++length) CHECK_FALSE(lsm::detail::is_filter(good.substr(0, length)));
+    for (std::size_t length = 0; length < good.size(); ++length)
+        CHECK_FALSE(lsm::detail::is_filter(good.substr(0, length)));
     CHECK_FALSE(lsm::detail::is_filter(good + '\0'));
     bytes many_probes = good;
     many_probes[0] = 25;

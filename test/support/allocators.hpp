@@ -17,8 +17,8 @@ struct allocation_log {
     void reset() { *this = {}; }
 };
 
-/// An allocator that keeps an allocation_log, takes its memory from malloc (so that operator new can be watched for what
-/// goes past it), and throws std::bad_alloc when the log says so.
+/// An allocator that keeps an allocation_log, takes its memory from malloc (so that operator new can be watched for
+/// what goes past it), and throws std::bad_alloc when the log says so.
 template <class T>
 class logged_allocator {
 public:

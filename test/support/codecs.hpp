@@ -29,8 +29,8 @@ bytes value_bytes(const Value& value) {
     return out;
 }
 
-/// Requires of all pairs of `keys` that their encodings order as they do, and are equal exactly if they are. Sorted, it is
-/// enough to compare neighbours.
+/// Requires of all pairs of `keys` that their encodings order as they do, and are equal exactly if they are. Sorted, it
+/// is enough to compare neighbours.
 template <class Key>
 void require_same_order(std::vector<Key> keys) {
     std::sort(keys.begin(), keys.end());
@@ -65,7 +65,8 @@ inline bytes random_garbage(std::mt19937_64& random, std::size_t longest) {
     return out;
 }
 
-/// Decodes garbage, and requires that what is taken for a key is written back as the same bytes. Says how often that was.
+/// Decodes garbage, and requires that what is taken for a key is written back as the same bytes. Says how often that
+/// was.
 template <class Key>
 int require_garbage_refused_or_kept(std::mt19937_64& random, std::size_t longest, int rounds) {
     int accepted = 0;

@@ -25,7 +25,8 @@ struct outcome {
 class process {
 public:
     /// `prepare` runs in the new process before the program does.
-    explicit process(const std::vector<std::string>& command, const std::function<void()>& prepare = [] {}) {
+    explicit process(
+        const std::vector<std::string>& command, const std::function<void()>& prepare = [] {}) {
         int in[2], out[2], err[2];
         if (::pipe(in) != 0 || ::pipe(out) != 0 || ::pipe(err) != 0) FAIL("no pipe");
         std::vector<char*> arguments;
@@ -130,8 +131,9 @@ private:
 };
 
 /// Runs a program to its end.
-inline outcome run(const std::vector<std::string>& command, std::string_view input = {},
-                   const std::function<void()>& prepare = [] {}) {
+inline outcome run(
+    const std::vector<std::string>& command, std::string_view input = {},
+    const std::function<void()>& prepare = [] {}) {
     process program(command, prepare);
     ::signal(SIGPIPE, SIG_IGN);
     program.write(input);

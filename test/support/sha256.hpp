@@ -26,7 +26,8 @@ inline std::string sha256(bytes_view data) {
     bytes padded(data);
     padded.push_back('\x80');
     padded.append((120 - padded.size() % 64) % 64, '\0');
-    for (int shift = 56; shift >= 0; shift -= 8) padded.push_back(static_cast<char>(std::uint64_t{data.size()} * 8 >> shift));
+    for (int shift = 56; shift >= 0; shift -= 8)
+        padded.push_back(static_cast<char>(std::uint64_t{data.size()} * 8 >> shift));
 
     const auto byte = [&](std::size_t i) { return std::uint32_t{static_cast<unsigned char>(padded[i])}; };
     for (std::size_t block = 0; block < padded.size(); block += 64) {

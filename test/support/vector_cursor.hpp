@@ -20,8 +20,8 @@ struct owned_entry {
     friend bool operator==(const owned_entry&, const owned_entry&) = default;
 };
 
-/// A cursor over entries in a vector, which must ascend by key. Standing on entry number `damaged` is what meeting damage
-/// in a file is: not valid, with an error in status().
+/// A cursor over entries in a vector, which must ascend by key. Standing on entry number `damaged` is what meeting
+/// damage in a file is: not valid, with an error in status().
 class vector_cursor {
 public:
     explicit vector_cursor(std::vector<owned_entry> entries, std::size_t damaged = SIZE_MAX)

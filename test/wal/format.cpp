@@ -83,6 +83,5 @@ TEST_CASE("log format: a record that is cut off hides what looks like a record i
     // A value may hold a whole log: as long as its record runs beyond the end, it is not looked into.
     const bytes inner = raw_log_record(raw_batch({{"inner", "record"}}));
     const bytes record = raw_log_record(raw_batch({{"key", inner + bytes(100, 'v')}}));
-    for (std::size_t length = 1; length < record.size(); ++length)
-        CHECK(torn(record.substr(0, length)));
+    for (std::size_t length = 1; length < record.size(); ++length) CHECK(torn(record.substr(0, length)));
 }

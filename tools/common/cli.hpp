@@ -55,8 +55,8 @@ struct arguments {
     std::vector<std::string> words;
 };
 
-/// `--` ends the options. If the first word is one of `literal_commands`, so does the second (the PATH): all behind it are
-/// words, whatever they look like. `valued` is the option that takes the word behind it, if there is one.
+/// `--` ends the options. If the first word is one of `literal_commands`, so does the second (the PATH): all behind it
+/// are words, whatever they look like. `valued` is the option that takes the word behind it, if there is one.
 inline arguments parse(cxxopts::Options& known, int argc, const char* const* argv,
                        std::initializer_list<std::string_view> literal_commands = {}, std::string_view valued = {}) {
     int end = 1;
@@ -87,11 +87,12 @@ inline void expect_words(const std::vector<std::string>& words, std::size_t coun
     if (words.size() != count) throw usage_error{"usage: " + std::string(usage)};
 }
 
-// A descriptor that is closed at the start would be given to the first file that is opened. Something that fails on use,
-// as the closed one would, keeps its place.
+// A descriptor that is closed at the start would be given to the first file that is opened. Something that fails on
+// use, as the closed one would, keeps its place.
 inline void keep_standard_descriptors() {
     for (int descriptor = 0; descriptor <= 2; ++descriptor)
-        if (::fcntl(descriptor, F_GETFD) == -1) static_cast<void>(::open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY));
+        if (::fcntl(descriptor, F_GETFD) == -1)
+            static_cast<void>(::open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY));
 }
 
 inline status complain(std::string_view tool, std::string_view what, status how) {
@@ -103,8 +104,8 @@ inline status complain(std::string_view tool, std::string_view what, status how)
     return how;
 }
 
-/// Runs a tool: --help and --version as the first argument, else `body(known, argc, argv)`, whose failures become one line on
-/// stderr and a status.
+/// Runs a tool: --help and --version as the first argument, else `body(known, argc, argv)`, whose failures become one
+/// line on stderr and a status.
 template <class Body>
 int run(cxxopts::Options& known, int argc, const char* const* argv, Body body) {
     keep_standard_descriptors();

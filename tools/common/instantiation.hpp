@@ -7,8 +7,8 @@
 #include <lsm/fwd.hpp>
 #include <lsm/policy/arena.hpp>
 
-/// What the tools instantiate the stages with: bytes for keys and values, and an allocator that a build may choose. All of
-/// them read and write the same files, which scripts/cross_test.sh proves.
+/// What the tools instantiate the stages with: bytes for keys and values, and an allocator that a build may choose. All
+/// of them read and write the same files, which scripts/cross_test.sh proves.
 namespace cli {
 
 #if defined(LSM_TOOLS_USE_PMR)

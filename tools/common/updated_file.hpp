@@ -35,8 +35,8 @@ inline bool same_file(const std::string& a, const std::string& b) {
            first.st_ino == second.st_ino;
 }
 
-/// A file that is to be replaced whole, found through symbolic links, with its directory locked against other processes that
-/// do the same for as long as the object lives.
+/// A file that is to be replaced whole, found through symbolic links, with its directory locked against other processes
+/// that do the same for as long as the object lives.
 class updated_file {
 public:
     explicit updated_file(const std::string& path) : target_(followed(path)) {
@@ -60,8 +60,8 @@ public:
     [[nodiscard]] bool exists() const { return existing_.has_value(); }
     [[nodiscard]] const std::string& target() const { return target_; }
 
-    /// Puts what `write(sink)` writes in the file's place, durably, with the mode and, where allowed, the owner it had. When
-    /// `write` or a step of it fails the file is as it was.
+    /// Puts what `write(sink)` writes in the file's place, durably, with the mode and, where allowed, the owner it had.
+    /// When `write` or a step of it fails the file is as it was.
     template <class Write>
     void replace(Write write) {
         auto fresh = create_temporary();
@@ -71,7 +71,8 @@ public:
         must(out.flush());
         const char* const temporary = fresh.temporary().c_str();
         if (existing_) static_cast<void>(!::lchown(temporary, existing_->st_uid, existing_->st_gid));
-        if (::chmod(temporary, existing_ ? existing_->st_mode & 07777 : 0666 & ~mask_) != 0) fail(target_, "chmod", errno);
+        if (::chmod(temporary, existing_ ? existing_->st_mode & 07777 : 0666 & ~mask_) != 0)
+            fail(target_, "chmod", errno);
         must(fresh.commit());
     }
 
@@ -91,14 +92,15 @@ private:
         fail(given, "readlink", ELOOP);
     }
 
-    // The lock keeps other tools out, so a name that is taken is a left-over. Until the file has the mode it is to have, it is
-    // for its owner alone.
+    // The lock keeps other tools out, so a name that is taken is a left-over. Until the file has the mode it is to
+    // have, it is for its owner alone.
     lsm::io::replacement create_temporary() {
         mask_ = ::umask(0077);
         for (int attempt = 0;; ++attempt) {
             const std::string name = ".lsm-" + std::to_string(::getpid()) + "-" + std::to_string(attempt) + ".tmp";
             auto fresh = lsm::io::replacement::create(lsm::io::default_file_system(),
-                                                      lsm::detail::joined(lsm::detail::parent_directory(target_), name), target_);
+                                                      lsm::detail::joined(lsm::detail::parent_directory(target_), name),
+                                                      target_);
             if (!fresh && fresh.error().code == lsm::errc::exists && attempt < 1000) continue;
             ::umask(mask_);
             return must(std::move(fresh));

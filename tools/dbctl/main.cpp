@@ -63,8 +63,8 @@ class session {
 public:
     explicit session(cli::db database) : db_(std::move(database)) {}
 
-    /// Runs all commands of standard input. Writes that have already arrived are gathered and made durable together, and
-    /// always before the next wait.
+    /// Runs all commands of standard input. Writes that have already arrived are gathered and made durable together,
+    /// and always before the next wait.
     void run() {
         line_reader lines;
         for (;;) {
@@ -144,7 +144,8 @@ private:
 
     [[noreturn]] void malformed(const std::string& why) {
         commit();
-        throw lsm::detail::failure(lsm::errc::invalid_argument, why).in("standard input: line " + std::to_string(line_number_));
+        throw lsm::detail::failure(lsm::errc::invalid_argument, why)
+            .in("standard input: line " + std::to_string(line_number_));
     }
 
     static constexpr std::size_t largest_batch = std::size_t{1} << 20;
@@ -163,14 +164,15 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    cxxopts::Options known("dbctl", "A database, driven by commands on standard input\n\n"
-                                    "  PUT <key> <value>\n"
-                                    "  DEL <key>\n"
-                                    "  GET <key>         value: <hex> | absent\n"
-                                    "  FLUSH\n"
-                                    "  DUMP              the merge stream of the live keys\n"
-                                    "  DUMP_WITH_TOMBS   the same with tombstones\n"
-                                    "  # comment\n");
+    cxxopts::Options known("dbctl",
+                           "A database, driven by commands on standard input\n\n"
+                           "  PUT <key> <value>\n"
+                           "  DEL <key>\n"
+                           "  GET <key>         value: <hex> | absent\n"
+                           "  FLUSH\n"
+                           "  DUMP              the merge stream of the live keys\n"
+                           "  DUMP_WITH_TOMBS   the same with tombstones\n"
+                           "  # comment\n");
     known.add_options()("dir", "the database's directory; made when missing", cxxopts::value<std::string>(), "DIR");
     return cli::run(known, argc, argv, run);
 }

@@ -76,13 +76,14 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    cxxopts::Options known("memtable", "A MemTable in a file\n\n"
-                                       "  memtable new PATH\n"
-                                       "  memtable put PATH KEY VALUE\n"
-                                       "  memtable del PATH KEY\n"
-                                       "  memtable get PATH KEY\n"
-                                       "  memtable iter PATH\n"
-                                       "  memtable bulk PATH N\n"
-                                       "  memtable size PATH\n");
+    cxxopts::Options known("memtable",
+                           "A MemTable in a file\n\n"
+                           "  memtable new PATH\n"
+                           "  memtable put PATH KEY VALUE\n"
+                           "  memtable del PATH KEY\n"
+                           "  memtable get PATH KEY\n"
+                           "  memtable iter PATH\n"
+                           "  memtable bulk PATH N\n"
+                           "  memtable size PATH\n");
     return cli::run(known, argc, argv, run);
 }

@@ -16,7 +16,8 @@ using source = decltype(std::declval<cli::sst_reader>().byte_cursor());
 // A merge that counts what it has shown.
 class counted_merge {
 public:
-    counted_merge(std::vector<source> sources, lsm::merge_options how) : merge_(std::move(sources), how, cli::allocator()) {}
+    counted_merge(std::vector<source> sources, lsm::merge_options how)
+        : merge_(std::move(sources), how, cli::allocator()) {}
     [[nodiscard]] bool valid() const { return merge_.valid(); }
     [[nodiscard]] lsm::bytes_view key() const { return merge_.key(); }
     [[nodiscard]] lsm::entry_view entry() const { return merge_.entry(); }
@@ -45,8 +46,9 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    cxxopts::Options known("merge_iter", "The merge stream of SSTables on standard output, IN1 the newest\n\n"
-                                         "  merge_iter [--drop-tombstones] IN1.sst IN2.sst ...\n");
+    cxxopts::Options known("merge_iter",
+                           "The merge stream of SSTables on standard output, IN1 the newest\n\n"
+                           "  merge_iter [--drop-tombstones] IN1.sst IN2.sst ...\n");
     known.add_options()("drop-tombstones", "leave out deleted keys", cxxopts::value<bool>()->default_value("false"));
     return cli::run(known, argc, argv, run);
 }

@@ -65,9 +65,8 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
     } else if (command == "size") {
         cli::expect_words(words, 1, "sstable size FILE.sst");
         const auto table = open(words[0]);
-        cli::print("file_bytes=" + std::to_string(table.file_bytes()) +
-                   " entries=" + std::to_string(cli::must(table.len())) +
-                   " num_blocks=" + std::to_string(table.num_blocks()));
+        cli::print("file_bytes=" + std::to_string(table.file_bytes()) + " entries=" +
+                   std::to_string(cli::must(table.len())) + " num_blocks=" + std::to_string(table.num_blocks()));
     } else {
         throw cli::usage_error{"unknown command \"" + command + "\"; see sstable --help"};
     }
@@ -76,12 +75,13 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    cxxopts::Options known("sstable", "SSTables\n\n"
-                                      "  sstable build IN.mt OUT.sst [--block-size BYTES] [--extended]\n"
-                                      "  sstable footer FILE.sst\n"
-                                      "  sstable get FILE.sst KEY\n"
-                                      "  sstable iter FILE.sst\n"
-                                      "  sstable size FILE.sst\n");
+    cxxopts::Options known("sstable",
+                           "SSTables\n\n"
+                           "  sstable build IN.mt OUT.sst [--block-size BYTES] [--extended]\n"
+                           "  sstable footer FILE.sst\n"
+                           "  sstable get FILE.sst KEY\n"
+                           "  sstable iter FILE.sst\n"
+                           "  sstable size FILE.sst\n");
     known.add_options()("block-size", "the target size of a data block", cxxopts::value<std::string>(), "BYTES")(
         "extended", "add checksums, properties and a filter", cxxopts::value<bool>()->default_value("false"));
     return cli::run(known, argc, argv, run);

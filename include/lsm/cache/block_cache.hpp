@@ -38,13 +38,15 @@ struct capacity_in_bytes {
     }
 };
 
-/// Keeps the blocks that were used last (LRU), up to a capacity in the unit of the Capacity policy. Blocks are values, cheap
-/// to copy; what get() returns outlives its place in the cache. One thread at a time. Get and insert are O(1).
+/// Keeps the blocks that were used last (LRU), up to a capacity in the unit of the Capacity policy. Blocks are values,
+/// cheap to copy; what get() returns outlives its place in the cache. One thread at a time. Get and insert are O(1).
 template <class Block, class Capacity, class Alloc>
 class basic_block_cache {
 public:
     explicit basic_block_cache(std::size_t capacity, const Alloc& alloc = {})
         : capacity_(capacity), order_(alloc), places_(0, hash{}, std::equal_to<>{}, alloc) {}
+    basic_block_cache(const basic_block_cache&) = delete;
+    basic_block_cache& operator=(const basic_block_cache&) = delete;
 
     /// The block, which becomes the newest; nothing if it is not here. Counts a hit or a miss.
     [[nodiscard]] std::optional<Block> get(block_key key) {
@@ -58,8 +60,8 @@ public:
         return found->second->block;
     }
 
-    /// Makes `fresh` the newest, in place of one with this key, and drops the oldest until all fit. A block that alone is
-    /// over the capacity is not kept. If Alloc throws, nothing has changed but that older blocks may be gone.
+    /// Makes `fresh` the newest, in place of one with this key, and drops the oldest until all fit. A block that alone
+    /// is over the capacity is not kept. If Alloc throws, nothing has changed but that older blocks may be gone.
     void insert(block_key key, Block fresh) {
         erase(key);
         const std::size_t charge = Capacity::charge(fresh);

@@ -32,8 +32,8 @@ result<void> write_table(C& entries, io::sink& out, sst_options options, const A
     return buffer.flush();
 }
 
-/// The same as the database's table `id`: durable, under its own name, when this returns; after an error no file is left
-/// under a temporary name.
+/// The same as the database's table `id`: durable, under its own name, when this returns; after an error no file is
+/// left under a temporary name.
 template <class Alloc, forward_cursor C>
 result<void> write_table_file(C& entries, io::file_system& fs, std::string_view directory, std::uint64_t id,
                               sst_options options, const Alloc& alloc) {
@@ -56,14 +56,16 @@ struct compact_options {
     sst_options table = {};
 };
 
-/// Merges tables, the newest first, into one new SSTable; of no tables at all, the one without entries. Memory for a block of
-/// each table, the indexes and a buffer. After an error `out` holds a part of a table: write to an io::replacement.
+/// Merges tables, the newest first, into one new SSTable; of no tables at all, the one without entries. Memory for a
+/// block of each table, the indexes and a buffer. After an error `out` holds a part of a table: write to an
+/// io::replacement.
 template <class Policies, class ReaderAlloc>
 result<void> compact(const std::vector<basic_sst_reader<Policies>, ReaderAlloc>& newest_first, io::sink& out,
                      compact_options options = {},
                      const typename Policies::allocator_type& alloc = typename Policies::allocator_type()) {
     using cursor = decltype(newest_first.front().byte_cursor());
-    std::vector<cursor, typename std::allocator_traits<typename Policies::allocator_type>::template rebind_alloc<cursor>>
+    std::vector<cursor,
+                typename std::allocator_traits<typename Policies::allocator_type>::template rebind_alloc<cursor>>
         sources(alloc);
     sources.reserve(newest_first.size());
     for (const auto& reader : newest_first) sources.push_back(reader.byte_cursor());

@@ -22,7 +22,8 @@
 
 namespace lsm {
 
-/// The bytes that every tuple key beginning with `elements` begins with, for scan({.prefix = ...}).
+/// The bytes that every tuple key beginning with `elements` begins with, for scan({.prefix = ...}). The elements must
+/// be of the tuple's own types: an int is no std::uint64_t.
 template <class... Elements>
 [[nodiscard]] bytes key_prefix(const Elements&... elements) {
     bytes out;
@@ -32,12 +33,12 @@ template <class... Elements>
 
 /// An ordered, crash-safe key-value store in a directory.
 ///
-/// A write that returned ok survives the end of the process and, unless sync is off, a power cut; a batch does so whole or
-/// not at all. After a failed write or sync of the log or MANIFEST every later write returns that error until the database is
-/// opened again; reads go on. A full disk is no such failure: the write is refused, and may be tried again.
+/// A write that returned ok survives the end of the process and, unless sync is off, a power cut; a batch does so whole
+/// or not at all. After a failed write or sync of the log or MANIFEST every later write returns that error until the
+/// database is opened again; reads go on. A full disk is no such failure: the write is refused, and may be tried again.
 ///
-/// One process at a time, by a lock that ends with it. One thread at a time, cursors included. Move-only; a moved-from db can
-/// only be assigned to or destroyed. What is destroyed without close() is closed, its errors unseen.
+/// One process at a time, by a lock that ends with it. One thread at a time, cursors included. Move-only; a moved-from
+/// db can only be assigned to or destroyed. What is destroyed without close() is closed, its errors unseen.
 template <class Policies>
 class basic_db {
     using alloc = typename Policies::allocator_type;
@@ -55,23 +56,27 @@ public:
         std::optional<typename Policies::key_view> from = {};
         /// The first key behind the range.
         std::optional<typename Policies::key_view> to = {};
-        /// Only keys whose encoding begins with these bytes: for tuples, see key_prefix(). Not together with from and to.
+        /// Only keys whose encoding begins with these bytes: for tuples, see key_prefix(). Not together with from and
+        /// to.
         std::optional<bytes_view> prefix = {};
         /// From the last key to the first.
         bool reverse = false;
     };
 
-    /// Opens the database in `directory`, or makes one. Errors: locked (open already, here or in another process), bad_manifest,
-    /// corruption (a damaged log), a table's errors, not_found or exists (as the options ask), io. A database that does not
-    /// open is left as it is.
+    basic_db(basic_db&&) noexcept = default;
+    basic_db& operator=(basic_db&&) noexcept = default;
+
+    /// Opens the database in `directory`, or makes one. Errors: locked (open already, here or in another process),
+    /// bad_manifest, corruption (a damaged log), a table's errors, not_found or exists (as the options ask), io. A
+    /// database that does not open is left as it is.
     static result<basic_db> open(std::string_view directory, const options& how = {}, const alloc& allocator = {}) {
         auto opened = core::open(directory, how, allocator);
         if (!opened) return std::move(opened).error();
         return basic_db(*std::move(opened));
     }
 
-    /// Sets the value of `key`. Errors: too_large, no_space, io, closed. Expected O(log n) in the memtable, and now and then a
-    /// flush.
+    /// Sets the value of `key`. Errors: too_large, no_space, io, closed. Expected O(log n) in the memtable, and now and
+    /// then a flush.
     result<void> put(key_argument key, value_argument value, write_options how = {}) {
         scratch_.clear();
         scratch_.put(key, value);
@@ -84,9 +89,7 @@ public:
         return write(scratch_, how);
     }
     /// Applies all of `operations`, or none if it returns an error before a power cut can tell. Otherwise as put().
-    result<void> write(const batch& operations, write_options how = {}) {
-        return core_->write(operations.batch_, how);
-    }
+    result<void> write(const batch& operations, write_options how = {}) { return core_->write(operations.batch_, how); }
 
     /// The value of `key`, or nothing. Errors: damage in a table, bad_value, io.
     [[nodiscard]] result<std::optional<typename Policies::value_type>> get(key_argument key) const {
@@ -112,8 +115,8 @@ public:
         return there;
     }
 
-    /// The keys of a range and their values, as they are now: later writes and flushes do not show. The cursor may outlive the
-    /// db. Errors are in its status().
+    /// The keys of a range and their values, as they are now: later writes and flushes do not show. The cursor may
+    /// outlive the db. Errors are in its status().
     [[nodiscard]] cursor scan(const scan_options& part = {}) const {
         const alloc& allocator = core_->allocator();
         detail::key_range<alloc> bounds(allocator);
@@ -127,8 +130,8 @@ public:
         return cursor({core_->view({.drop_tombstones = true}), std::move(bounds)}, allocator);
     }
 
-    /// Makes the memtable a table; with an empty one, nothing. Errors: no_space, io (the memtable and its log are kept),
-    /// closed.
+    /// Makes the memtable a table; with an empty one, nothing. Errors: no_space, io (the memtable and its log are
+    /// kept), closed.
     result<void> flush() { return core_->flush(); }
 
     /// The tables, in the order of their age, newest first; above level 0 by level and key.
@@ -138,11 +141,11 @@ public:
         return out;
     }
 
-    /// Writes the merge stream (formats, section 4) of all there is to `out`: equal contents, equal bytes, if tombstones are
-    /// dropped.
+    /// Writes the merge stream (formats, section 4) of all there is to `out`: equal contents, equal bytes, if
+    /// tombstones are dropped.
     result<void> serialize_view(io::sink& out, merge_options how = {.drop_tombstones = true}) const {
         auto all = core_->view(how);
-        return serialize_stream(all, out);
+        return serialize_stream(all, out, core_->allocator());
     }
 
     /// What opening found in the logs.

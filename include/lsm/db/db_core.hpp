@@ -26,8 +26,8 @@
 
 namespace lsm::detail {
 
-/// The database over bytes. What it owns on the disk: LOCK (held), MANIFEST, the tables of the current version, the log of
-/// its memtable, and frozen logs that a memtable was replayed from.
+/// The database over bytes. What it owns on the disk: LOCK (held), MANIFEST, the tables of the current version, the log
+/// of its memtable, and frozen logs that a memtable was replayed from.
 ///
 /// Every step that changes the disk leaves a directory that opens to the same contents, whenever the power goes.
 template <class Alloc>
@@ -73,7 +73,8 @@ public:
         return {};
     }
 
-    /// Makes the memtable a table: the table, the MANIFEST that lists it, and only then away with the logs, oldest first.
+    /// Makes the memtable a table: the table, the MANIFEST that lists it, and only then away with the logs, oldest
+    /// first.
     result<void> flush() {
         if (auto ready = writable(); !ready) return ready;
         if (memtable_->len() == 0) return {};
@@ -121,8 +122,7 @@ private:
         if (opts.create_if_missing) return make_directories(fs, directory);
         const auto contents = directory_contents::read(fs, directory);
         if (!contents) return contents.error();
-        if (!contents->manifest && contents->tables.empty() && contents->frozen_logs.empty() && !contents->log)
-            return failure(errc::not_found, "there is no database").in(directory);
+        if (!contents->database()) return failure(errc::not_found, "there is no database").in(directory);
         return {};
     }
 
@@ -130,10 +130,11 @@ private:
     result<void> recover() {
         auto contents = directory_contents::read(fs_, directory_);
         if (!contents) return std::move(contents).error();
-        if (contents->manifest && options_.error_if_exists)
+        if (contents->database() && options_.error_if_exists)
             return failure(errc::exists, "there is a database already").in(directory_);
         if (!contents->manifest && !(contents->tables.empty() && contents->frozen_logs.empty()))
-            return failure(errc::bad_manifest, "MANIFEST is missing, but there are tables or frozen logs").in(directory_);
+            return failure(errc::bad_manifest, "MANIFEST is missing, but there are tables or frozen logs")
+                .in(directory_);
 
         if (auto opened = open_listed_tables(*contents); !opened) return opened;
         log_replay<Alloc> logs(fs_, *memtable_, recovery_mode(), alloc_);
@@ -149,7 +150,8 @@ private:
     }
 
     [[nodiscard]] wal::recovery recovery_mode() const noexcept {
-        return options_.wal_recovery.value_or(options_.sync ? wal::recovery::strict_tail : wal::recovery::point_in_time);
+        return options_.wal_recovery.value_or(options_.sync ? wal::recovery::strict_tail
+                                                            : wal::recovery::point_in_time);
     }
 
     result<void> open_listed_tables(const directory_contents& contents) {
@@ -219,12 +221,15 @@ private:
     result<void> settle_logs(const log_replay<Alloc>& logs, const directory_contents& contents) {
         if (logs.to_keep().empty() && frozen_logs_.empty()) return {};
         if (!logs.to_keep().empty())
-            if (auto kept = keep_cuts(fs_, directory_, contents.highest_cut_log + 1, logs.to_keep()); !kept) return kept;
+            if (auto kept = keep_cuts(fs_, directory_, contents.highest_cut_log + 1, logs.to_keep()); !kept)
+                return kept;
         return memtable_->len() == 0 ? remove_logs() : flush();
     }
 
     result<void> remove_orphans(const directory_contents& contents) {
-        const auto remove = [&](const std::string& name) { return io::remove_if_present(fs_, joined(directory_, name)); };
+        const auto remove = [&](const std::string& name) {
+            return io::remove_if_present(fs_, joined(directory_, name));
+        };
         for (const std::string& name : contents.temporaries)
             if (auto removed = remove(name); !removed) return removed;
         for (const std::uint64_t id : contents.tables) {
@@ -235,7 +240,8 @@ private:
         return {};
     }
 
-    // Makes table `id` a part of the version in place of the memtable. Whatever needs memory is done before MANIFEST says so.
+    // Makes table `id` a part of the version in place of the memtable. Whatever needs memory is done before MANIFEST
+    // says so.
     result<void> list_new_table(std::uint64_t id) {
         auto opened = open_table({0, id});
         if (!opened) return std::move(opened).error();
@@ -251,8 +257,8 @@ private:
         return {};
     }
 
-    // Replayed over the table that its memtable became, a log changes nothing; replayed over a newer one it would. So none may
-    // be left when the next table is written.
+    // Replayed over the table that its memtable became, a log changes nothing; replayed over a newer one it would. So
+    // none may be left when the next table is written.
     result<void> remove_logs() {
         std::vector<std::string> names;
         for (const std::uint64_t number : frozen_logs_) names.push_back(frozen_log_name(number));
@@ -290,7 +296,8 @@ private:
     [[nodiscard]] result<void> writable() const {
         if (failure_) return *failure_;
         if (applying_)
-            return system_failure("memory ran out while a batch that is in the log was applied; open the database again", ENOMEM)
+            return system_failure(
+                       "memory ran out while a batch that is in the log was applied; open the database again", ENOMEM)
                 .in(directory_);
         return {};
     }

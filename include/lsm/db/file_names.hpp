@@ -17,7 +17,8 @@ inline constexpr std::string_view temporary_suffix = ".tmp";
 inline constexpr std::uint64_t largest_id = (std::uint64_t{1} << 63) - 1;
 
 /// "<stem>NNNNNN<extension>": the number in at least six digits.
-[[nodiscard]] inline std::string numbered_name(std::string_view stem, std::uint64_t number, std::string_view extension) {
+[[nodiscard]] inline std::string numbered_name(std::string_view stem, std::uint64_t number,
+                                               std::string_view extension) {
     const std::string digits = std::to_string(number);
     std::string out(stem);
     out.append(digits.size() < 6 ? 6 - digits.size() : 0, '0');
@@ -37,8 +38,7 @@ inline constexpr std::uint64_t largest_id = (std::uint64_t{1} << 63) - 1;
     const std::string_view digits = name.substr(stem.size(), name.size() - stem.size() - extension.size());
     std::uint64_t number = 0;
     const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    if (problem != std::errc() || end != digits.data() + digits.size() || number > largest_id)
-        return std::nullopt;
+    if (problem != std::errc() || end != digits.data() + digits.size() || number > largest_id) return std::nullopt;
     if (numbered_name(stem, number, extension) != name) return std::nullopt;
     return number;
 }

@@ -18,8 +18,8 @@
 ///
 ///     L<level> <id>\n
 ///
-/// numbers in decimal without sign or padding. Levels ascend. Level 0 stands newest first, the others in key order. Only ever
-/// replaced whole.
+/// numbers in decimal without sign or padding. Levels ascend. Level 0 stands newest first, the others in key order.
+/// Only ever replaced whole.
 namespace lsm::detail {
 
 inline constexpr int highest_level = 6;
@@ -88,8 +88,8 @@ struct manifest_line {
     return lines;
 }
 
-/// Puts a new MANIFEST in place of the old one. `replaced` tells, when there is an error, whether the new one already has
-/// the name: then either can be there after a crash.
+/// Puts a new MANIFEST in place of the old one. `replaced` tells, when there is an error, whether the new one already
+/// has the name: then either can be there after a crash.
 [[nodiscard]] inline result<void> replace_manifest(io::file_system& fs, std::string_view directory,
                                                    const std::vector<manifest_line>& lines, bool& replaced) {
     replaced = false;

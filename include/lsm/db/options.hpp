@@ -23,8 +23,8 @@ struct options {
     std::uint32_t block_bytes = 4096;
     /// The size of a table's filter: 10 bits a key let one in a hundred absent keys through; 0 for no filter.
     unsigned filter_bits_per_key = 10;
-    /// Write tables with the extension area, checksums and all; without it, the canonical files that every implementation
-    /// writes.
+    /// Write tables with the extension area, checksums and all; without it, the canonical files that every
+    /// implementation writes.
     bool extended_tables = true;
 
     /// Whether a write is on the disk when it returns, for writes that do not say: see write_options.
@@ -38,8 +38,8 @@ struct options {
 };
 
 struct write_options {
-    /// Return only when the write survives a power cut; otherwise it survives the end of the process, and a power cut may take
-    /// it and later ones. Without a value, options::sync.
+    /// Return only when the write survives a power cut; otherwise it survives the end of the process, and a power cut
+    /// may take it and later ones. Without a value, options::sync.
     std::optional<bool> sync = {};
 };
 

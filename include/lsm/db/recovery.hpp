@@ -27,6 +27,9 @@ struct directory_contents {
     std::uint64_t highest_table_id = 0;  // of tables that were being written, too
     std::uint64_t highest_cut_log = 0;
 
+    /// Whether a database is here, whole or not.
+    [[nodiscard]] bool database() const noexcept { return manifest || log || !tables.empty() || !frozen_logs.empty(); }
+
     static result<directory_contents> read(io::file_system& fs, std::string_view directory) {
         directory_contents out;
         auto listed = fs.list(directory, [&](std::string_view name) { out.add(name); });
@@ -87,7 +90,8 @@ public:
             return {};
         }
         const bool strict = frozen && mode_ == wal::recovery::strict_tail;
-        auto records = wal::basic_reader<Alloc>::open(*std::move(file), strict ? wal::recovery::absolute : mode_, alloc_);
+        auto records =
+            wal::basic_reader<Alloc>::open(*std::move(file), strict ? wal::recovery::absolute : mode_, alloc_);
         if (!records) return std::move(records).error();
         for (;;) {
             auto record = records->next();
@@ -135,11 +139,9 @@ private:
     std::vector<cut> to_keep_;
 };
 
-/// Writes the stretches of logs that were left out into a new file, one behind the other, durably.
+/// Appends the stretches of logs that were left out to a file, one behind the other.
 template <class Cuts>
-result<void> keep_cuts(io::file_system& fs, std::string_view directory, std::uint64_t number, const Cuts& cuts) {
-    auto to = io::file::open(fs, joined(directory, cut_log_name(number)), io::open_mode::create_exclusive);
-    if (!to) return std::move(to).error();
+result<void> copy_cuts(io::file_system& fs, const Cuts& cuts, io::file& to) {
     for (const auto& [path, offset, size] : cuts) {
         auto from = io::file::open(fs, path, io::open_mode::read_no_follow);
         if (!from) return std::move(from).error();
@@ -147,13 +149,25 @@ result<void> keep_cuts(io::file_system& fs, std::string_view directory, std::uin
         for (std::uint64_t done = 0; done < size;) {
             const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(sizeof piece, size - done));
             if (auto read = from->read_exactly(offset + done, {piece, length}); !read) return read;
-            if (auto written = to->append({piece, length}); !written) return written;
+            if (auto written = to.append({piece, length}); !written) return written;
             done += length;
         }
     }
-    if (auto synced = to->sync(); !synced) return synced;
-    if (auto closed = to->close(); !closed) return closed;
-    return io::sync_directory(fs, directory);
+    return {};
+}
+
+/// Writes the stretches of logs that were left out into a new file, durably; no file is left after an error.
+template <class Cuts>
+result<void> keep_cuts(io::file_system& fs, std::string_view directory, std::uint64_t number, const Cuts& cuts) {
+    const std::string path = joined(directory, cut_log_name(number));
+    auto to = io::file::open(fs, path, io::open_mode::create_exclusive);
+    if (!to) return std::move(to).error();
+    auto done = copy_cuts(fs, cuts, *to);
+    if (done) done = to->sync();
+    if (done) done = to->close();
+    if (done) done = io::sync_directory(fs, directory);
+    if (!done) static_cast<void>(fs.remove(path));
+    return done;
 }
 
 }  // namespace lsm::detail

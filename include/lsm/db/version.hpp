@@ -60,13 +60,13 @@ private:
     std::shared_ptr<db_cache<Alloc>> cache_;
 };
 
-/// What the database holds at one time: a memtable, and tables from the newest to the oldest. Immutable, except that the
-/// memtable grows: a reader sees it up to a sequence.
+/// What the database holds at one time: a memtable, and tables from the newest to the oldest. Immutable, except that
+/// the memtable grows: a reader sees it up to a sequence.
 template <class Alloc>
 struct version {
-    using table_list = std::vector<std::shared_ptr<const db_table<Alloc>>,
-                                   typename std::allocator_traits<Alloc>::template rebind_alloc<
-                                       std::shared_ptr<const db_table<Alloc>>>>;
+    using table_list = std::vector<
+        std::shared_ptr<const db_table<Alloc>>,
+        typename std::allocator_traits<Alloc>::template rebind_alloc<std::shared_ptr<const db_table<Alloc>>>>;
 
     std::shared_ptr<const memtable_core<Alloc>> memtable;
     table_list tables;

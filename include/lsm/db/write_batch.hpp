@@ -22,7 +22,8 @@ public:
     explicit batch_builder(const Alloc& alloc) : encoded_(batch_header_bytes, '\0', alloc) {}
 
     void add(bytes_view key, entry_view entry) {
-        if (key.size() > max_length || entry.value.size() > max_length || count_ == std::numeric_limits<std::uint32_t>::max()) {
+        if (key.size() > max_length || entry.value.size() > max_length ||
+            count_ == std::numeric_limits<std::uint32_t>::max()) {
             too_large_ = true;
             return;
         }
@@ -31,18 +32,23 @@ public:
         store_le(encoded_.data(), ++count_);
     }
 
+    /// Keeps its memory for the next use, unless that is much.
     void clear() {
-        encoded_.resize(batch_header_bytes);
-        store_le(encoded_.data(), count_ = 0);
+        if (encoded_.capacity() > most_kept) encoded_ = basic_bytes<Alloc>(encoded_.get_allocator());
+        encoded_.assign(batch_header_bytes, '\0');
+        count_ = 0;
         too_large_ = false;
     }
 
     [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
     [[nodiscard]] bytes_view encoded() const noexcept { return encoded_; }
+    [[nodiscard]] Alloc allocator() const noexcept { return encoded_.get_allocator(); }
     /// Whether it is, or an operation was, longer than the formats can store.
     [[nodiscard]] bool too_large() const noexcept { return too_large_ || encoded_.size() > max_length; }
 
 private:
+    static constexpr std::size_t most_kept = std::size_t{64} << 10;
+
     basic_bytes<Alloc> encoded_;
     std::uint32_t count_ = 0;
     bool too_large_ = false;
@@ -64,17 +70,17 @@ public:
     basic_write_batch()
         requires std::default_initializable<alloc>
         : basic_write_batch(alloc()) {}
-    explicit basic_write_batch(const alloc& allocator) : alloc_(allocator), batch_(allocator) {}
+    explicit basic_write_batch(const alloc& allocator) : batch_(allocator) {}
 
     /// A key or value too long to store makes the database refuse the whole batch. If the allocator throws, nothing has
     /// changed.
     void put(typename Policies::key_argument key, typename Policies::value_argument value) {
-        const detail::encoded_key<Policies> k(key, alloc_);
-        const detail::encoded_value<Policies> v(value, alloc_);
+        const detail::encoded_key<Policies> k(key, batch_.allocator());
+        const detail::encoded_value<Policies> v(value, batch_.allocator());
         batch_.add(k.view(), {entry_type::value, v.view()});
     }
     void del(typename Policies::key_argument key) {
-        const detail::encoded_key<Policies> k(key, alloc_);
+        const detail::encoded_key<Policies> k(key, batch_.allocator());
         batch_.add(k.view(), {entry_type::tombstone, {}});
     }
     void clear() { batch_.clear(); }
@@ -88,8 +94,8 @@ public:
     /// The encoding; valid until the batch changes.
     [[nodiscard]] bytes_view encode() const noexcept { return batch_.encoded(); }
 
-    /// The batch of an encoding. Errors, with the offset: short_input, bad_type, trailing_bytes; bad_key and bad_value for
-    /// bytes that the policies' codecs refuse. Memory in proportion to `in`, whatever it claims.
+    /// The batch of an encoding. Errors, with the offset: short_input, bad_type, trailing_bytes; bad_key and bad_value
+    /// for bytes that the policies' codecs refuse. Memory in proportion to `in`, whatever it claims.
     static result<basic_write_batch> decode(bytes_view in, const alloc& allocator = {}) {
         if (auto checked = detail::check_batch(in); !checked) return std::move(checked).error();
         basic_write_batch out(allocator);
@@ -97,7 +103,8 @@ public:
         bytes_view key;
         entry_view entry;
         while (operations.next(key, entry)) {
-            if (!detail::decode_key<Policies>(key)) return detail::failure_at(operations.offset(), errc::bad_key, "in a write batch");
+            if (!detail::decode_key<Policies>(key))
+                return detail::failure_at(operations.offset(), errc::bad_key, "in a write batch");
             if (!entry.tombstone() && !detail::decode_value<Policies>(entry.value))
                 return detail::failure_at(operations.offset(), errc::bad_value, "in a write batch");
             out.batch_.add(key, entry);
@@ -108,7 +115,6 @@ public:
 private:
     friend class basic_db<Policies>;
 
-    [[no_unique_address]] alloc alloc_;
     detail::batch_builder<alloc> batch_;
 };
 

@@ -40,8 +40,9 @@ inline result<void> remove_if_present(file_system& fs, std::string_view path) {
     return {};
 }
 
-/// An open file, closed when it goes; its errors name the path. Move-only. The file_system must outlive it. Reading is safe
-/// from many threads, everything else is for one at a time. Every byte of a file that is written comes from append().
+/// An open file, closed when it goes; its errors name the path. Move-only. The file_system must outlive it. Reading is
+/// safe from many threads, everything else is for one at a time. Every byte of a file that is written comes from
+/// append().
 class file {
 public:
     /// No file: only assignment and destruction may follow.
@@ -65,7 +66,9 @@ public:
         if (fs_ != nullptr) static_cast<void>(fs_->close(handle_));
     }
 
-    static result<file> open(file_system& fs, std::string_view path, open_mode mode) { return open(fs, path, mode, path); }
+    static result<file> open(file_system& fs, std::string_view path, open_mode mode) {
+        return open(fs, path, mode, path);
+    }
     /// The same for a file that errors are to call by another name, which path() gives.
     static result<file> open(file_system& fs, std::string_view path, open_mode mode, std::string_view called) {
         auto handle = fs.open(path, mode);

@@ -17,11 +17,12 @@ enum class open_mode : unsigned char {
     create_exclusive,  ///< a new file, to write; errc::exists if anything has that name
 };
 
-/// Everything lsm may do to a disk; the seam at which tests inject faults and users put simulated disks. Implementations:
-/// posix_file_system, memory_file_system.
+/// Everything lsm may do to a disk; the seam at which tests inject faults and users put simulated disks.
+/// Implementations: posix_file_system, memory_file_system.
 ///
-/// Operations do what the system call of that name does, once: short reads and writes and EINTR are for the caller (io::file and
-/// io::sync_directory deal with them). Errors carry the errno and name the operation; whoever knows the path adds it.
+/// Operations do what the system call of that name does, once: short reads and writes and EINTR are for the caller
+/// (io::file and io::sync_directory deal with them). Errors carry the errno and name the operation; whoever knows the
+/// path adds it.
 ///
 /// Requires of an implementation: threads may use it at the same time, a single handle included.
 class file_system {

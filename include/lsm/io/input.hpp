@@ -11,8 +11,8 @@
 
 namespace lsm::io {
 
-/// Bytes read front to back, from memory or from a file. A file is read through a buffer as large as the largest piece that
-/// was taken (64 KiB at least); its size is the one it had when reading began.
+/// Bytes read front to back, from memory or from a file. A file is read through a buffer as large as the largest piece
+/// that was taken (64 KiB at least); its size is the one it had when reading began.
 template <class Alloc = std::allocator<std::byte>>
 class input {
 public:
@@ -34,7 +34,8 @@ public:
         return file_ == nullptr ? std::move(what) : std::move(what).in(file_->path());
     }
 
-    /// What is in memory of the bytes to come: all of them, for an input from memory. Valid until the next fetch() or take().
+    /// What is in memory of the bytes to come: all of them, for an input from memory. Valid until the next fetch() or
+    /// take().
     [[nodiscard]] bytes_view ahead() const noexcept {
         return (file_ == nullptr ? memory_ : bytes_view(buffer_)).substr(taken_);
     }

@@ -150,7 +150,9 @@ private:
         }
         explicit operator bool() const noexcept { return problem_ == 0; }
         [[nodiscard]] const char* get() const noexcept { return raw_; }
-        [[nodiscard]] error failure(std::string_view operation) const { return detail::system_failure(operation, problem_); }
+        [[nodiscard]] error failure(std::string_view operation) const {
+            return detail::system_failure(operation, problem_);
+        }
 
     private:
         int problem_ = 0;

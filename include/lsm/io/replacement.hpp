@@ -9,8 +9,8 @@
 
 namespace lsm::io {
 
-/// A new version of a file, written under a temporary name and put in place whole by commit(). Without commit(), or when
-/// that fails before its rename, the temporary file is removed and the target is as it was.
+/// A new version of a file, written under a temporary name and put in place whole by commit(). Without commit(), or
+/// when that fails before its rename, the temporary file is removed and the target is as it was.
 class replacement {
 public:
     /// Creates `temporary`, which must not exist and must be in the directory of `target`.
@@ -35,8 +35,8 @@ public:
     /// Where it is until commit().
     [[nodiscard]] const std::string& temporary() const noexcept { return temporary_; }
 
-    /// Syncs, closes, renames, and syncs the directory. If only the last step fails the target is the new version, but may
-    /// be the old one after a crash: renamed() tells.
+    /// Syncs, closes, renames, and syncs the directory. If only the last step fails the target is the new version, but
+    /// may be the old one after a crash: renamed() tells.
     result<void> commit() {
         if (auto synced = file_.sync(); !synced) return synced;
         if (auto closed = file_.close(); !closed) return closed;

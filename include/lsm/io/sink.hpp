@@ -40,7 +40,8 @@ private:
     file* out_;
 };
 
-/// Gathers small pieces and passes them on in large ones. What is still gathered goes out with flush(), not on destruction.
+/// Gathers small pieces and passes them on in large ones. What is still gathered goes out with flush(), not on
+/// destruction.
 template <class Alloc = std::allocator<std::byte>>
 class buffered_sink final : public sink {
 public:

@@ -27,8 +27,8 @@ inline constexpr std::size_t dump_header_bytes = 8;
 namespace lsm {
 
 /// Walks a dump front to back, checking as it goes, with one entry in memory. A forward_cursor; it stands on the first
-/// entry when made. Its errors have file and offset: short_input, bad_magic, bad_type, bad_tombstone, unsorted, trailing_bytes;
-/// and those of the input.
+/// entry when made. Its errors have file and offset: short_input, bad_magic, bad_type, bad_tombstone, unsorted,
+/// trailing_bytes; and those of the input.
 template <class Alloc>
 class basic_dump_reader {
 public:
@@ -75,7 +75,8 @@ private:
         if (!need(size, "an entry's key or value is cut off")) return;
         const bytes_view payload = in_.ahead().substr(detail::record_header_bytes, header.payload_bytes());
         const bytes_view key = payload.substr(0, header.key_length);
-        if (!first_ && key <= bytes_view(key_)) return fail(errc::unsorted, "the key is not greater than the one before it");
+        if (!first_ && key <= bytes_view(key_))
+            return fail(errc::unsorted, "the key is not greater than the one before it");
         in_.skip(static_cast<std::size_t>(size));
         first_ = false;
         key_.assign(key);

@@ -28,10 +28,10 @@ namespace lsm::detail {
 template <class Alloc>
 class memtable_core {
 public:
-    explicit memtable_core(const Alloc& alloc) : entries_(alloc) {}
+    explicit memtable_core(const Alloc& alloc) : alloc_(alloc), entries_(alloc) {}
 
-    /// Requires a key and value of at most max_length bytes, and `at` not below any sequence used before. If Alloc throws,
-    /// nothing has changed.
+    /// Requires a key and value of at most max_length bytes, and `at` not below any sequence used before. If Alloc
+    /// throws, nothing has changed.
     void add(bytes_view key, entry_view entry, sequence at) {
         const auto* const hidden = entries_.add(key, entry, at);
         std::uint64_t bytes = size_bytes() + entry.value.size();
@@ -57,8 +57,10 @@ public:
     [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return entries_.memory_bytes(); }
     [[nodiscard]] const skip_list<Alloc>& entries() const noexcept { return entries_; }
+    [[nodiscard]] const Alloc& allocator() const noexcept { return alloc_; }
 
 private:
+    [[no_unique_address]] Alloc alloc_;
     skip_list<Alloc> entries_;
     std::atomic<std::size_t> len_ = 0;
     std::atomic<std::uint64_t> size_bytes_ = dump_header_bytes;
@@ -69,7 +71,8 @@ private:
 template <class Alloc>
 class memtable_cursor {
 public:
-    memtable_cursor(std::shared_ptr<const memtable_core<Alloc>> table, sequence at) : table_(std::move(table)), at_(at) {}
+    memtable_cursor(std::shared_ptr<const memtable_core<Alloc>> table, sequence at)
+        : table_(std::move(table)), at_(at) {}
 
     [[nodiscard]] bool valid() const noexcept { return node_ != nullptr; }
     [[nodiscard]] bytes_view key() const noexcept { return node_->key(); }
@@ -110,9 +113,9 @@ namespace lsm {
 
 /// An ordered table in memory: the newest entry (value or tombstone) of each key.
 ///
-/// One thread may write while others read. Views and cursors into it stay valid, and cursors keep it alive; a cursor sees
-/// the entries of the moment it was made. Overwritten values keep their memory until the memtable goes. Move-only; a
-/// moved-from memtable can only be assigned to or destroyed.
+/// One thread may write while others read. Views and cursors into it stay valid, and cursors keep it alive; a cursor
+/// sees the entries of the moment it was made. Overwritten values keep their memory until the memtable goes. Move-only;
+/// a moved-from memtable can only be assigned to or destroyed.
 template <class Policies>
 class basic_memtable {
     using alloc = typename Policies::allocator_type;
@@ -128,12 +131,14 @@ public:
         requires std::default_initializable<alloc>
         : basic_memtable(alloc()) {}
     explicit basic_memtable(const alloc& allocator)
-        : alloc_(allocator), core_(std::allocate_shared<core>(allocator, allocator)) {}
+        : core_(std::allocate_shared<core>(allocator, allocator)) {}
+    basic_memtable(basic_memtable&&) noexcept = default;
+    basic_memtable& operator=(basic_memtable&&) noexcept = default;
 
-    /// Sets the value of `key`. Requires both to take at most max_length bytes. Expected O(log n); O(1) for keys in order.
-    /// If the allocator throws, nothing has changed.
+    /// Sets the value of `key`. Requires both to take at most max_length bytes. Expected O(log n); O(1) for keys in
+    /// order. If the allocator throws, nothing has changed.
     void put(typename Policies::key_argument key, typename Policies::value_argument value) {
-        const detail::encoded_value<Policies> stored(value, alloc_);
+        const detail::encoded_value<Policies> stored(value, core_->allocator());
         add(key, {entry_type::value, stored.view()});
     }
 
@@ -142,7 +147,7 @@ public:
 
     /// What is known of `key`. Expected O(log n). A view of bytes lives as long as the memtable.
     [[nodiscard]] lookup get(typename Policies::key_argument key) const {
-        const detail::encoded_key<Policies> target(key, alloc_);
+        const detail::encoded_key<Policies> target(key, core_->allocator());
         const auto* const seen = core_->find(target.view(), detail::newest_sequence);
         if (seen == nullptr) return lookup();
         if (seen->type == entry_type::tombstone) return lookup(lookup::outcome::tombstone);
@@ -150,7 +155,9 @@ public:
     }
 
     /// All entries, tombstones included, in key order.
-    [[nodiscard]] cursor iter() const { return cursor({{core_, core_->newest()}, detail::key_range(alloc_)}, alloc_); }
+    [[nodiscard]] cursor iter() const {
+        return cursor({{core_, core_->newest()}, detail::key_range(core_->allocator())}, core_->allocator());
+    }
 
     /// Keys, those with a tombstone included.
     [[nodiscard]] std::size_t len() const noexcept { return core_->len(); }
@@ -178,8 +185,8 @@ public:
     }
 
     /// The memtable of a dump. Errors, each with its offset: short_input, bad_magic, bad_type, bad_tombstone, unsorted,
-    /// trailing_bytes; bad_key and bad_value for bytes that the policies' codecs refuse. Memory in proportion to `dump`,
-    /// whatever it claims.
+    /// trailing_bytes; bad_key and bad_value for bytes that the policies' codecs refuse. Memory in proportion to
+    /// `dump`, whatever it claims.
     static result<basic_memtable> decode(bytes_view dump, const alloc& allocator = {}) {
         return decode(io::input<alloc>(dump, allocator), allocator);
     }
@@ -201,11 +208,10 @@ public:
 
 private:
     void add(typename Policies::key_argument key, entry_view entry) {
-        const detail::encoded_key<Policies> stored(key, alloc_);
+        const detail::encoded_key<Policies> stored(key, core_->allocator());
         core_->add(stored.view(), entry, core_->newest() + 1);
     }
 
-    [[no_unique_address]] alloc alloc_;
     std::shared_ptr<core> core_;
 };
 

@@ -25,11 +25,11 @@ inline constexpr sequence newest_sequence = ~sequence{0};
 ///                      version 7 -> version 3                               older behind newer
 ///
 /// One thread may write while any number read, without locks: a node or version is complete before the one store that
-/// links it in (release; readers load with acquire), and nothing is taken out or moved until the whole list goes. A reader that
-/// asks for sequence s sees the newest version written at s or before.
+/// links it in (release; readers load with acquire), and nothing is taken out or moved until the whole list goes. A
+/// reader that asks for sequence s sees the newest version written at s or before.
 ///
-/// After W. Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees" (1990). Nodes carry the first bytes of their
-/// key as a number, which decides most comparisons without a look at the key.
+/// After W. Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees" (1990). Nodes carry the first bytes of
+/// their key as a number, which decides most comparisons without a look at the key.
 template <class Alloc>
 class skip_list {
 public:
@@ -99,8 +99,8 @@ public:
     skip_list(const skip_list&) = delete;
     skip_list& operator=(const skip_list&) = delete;
 
-    /// Adds a version of `key` and returns the one it hides, if any. Expected O(log n); O(1) when the key lies next to the
-    /// one written before. If Alloc throws, nothing has changed. The writer only.
+    /// Adds a version of `key` and returns the one it hides, if any. Expected O(log n); O(1) when the key lies next to
+    /// the one written before. If Alloc throws, nothing has changed. The writer only.
     const version* add(bytes_view key, entry_view entry, sequence at) {
         const std::uint64_t prefix = prefix_of(key);
         node* found = locate(key, prefix);
@@ -138,7 +138,8 @@ public:
 private:
     static constexpr unsigned most_levels = 14;  // 4^14 keys before searches begin to lengthen
 
-    // The first eight bytes as a big-endian number, zeros behind a shorter key. Keys of different prefixes order like them.
+    // The first eight bytes as a big-endian number, zeros behind a shorter key. Keys of different prefixes order like
+    // them.
     [[nodiscard]] static std::uint64_t prefix_of(bytes_view key) noexcept {
         std::uint64_t prefix = 0;
         if (key.size() >= sizeof prefix) return byte_swapped(load_le<std::uint64_t>(key.data()));
@@ -174,8 +175,9 @@ private:
     }
     [[nodiscard]] const node* unless_head(const node* at) const noexcept { return at == head_ ? nullptr : at; }
 
-    // The node of `key`, or null; then path_ holds, for each level, the last node below `key`. The path of the write before
-    // serves again if `key` lies between the node it ends in and the next one: so keys in order are not searched for.
+    // The node of `key`, or null; then path_ holds, for each level, the last node below `key`. The path of the write
+    // before serves again if `key` lies between the node it ends in and the next one: so keys in order are not searched
+    // for.
     [[nodiscard]] node* locate(bytes_view key, std::uint64_t prefix) noexcept {
         node* const last = path_[0];
         if (last == head_ || last->below(key, prefix)) {

@@ -19,12 +19,13 @@ struct merge_options {
     bool drop_tombstones = false;
 };
 
-/// The merge of k cursors, the newest first, as one cursor: each key once, with the entry of the first source that has it.
+/// The merge of k cursors, the newest first, as one cursor: each key once, with the entry of the first source that has
+/// it.
 ///
-/// Memory is O(k). A step costs one key comparison while the same source goes on, O(log k) when another takes over, and an
-/// older source is moved past every key that it loses. The first damage in any source ends the walk with that source's
-/// status. With sources that are forward_cursors only, the merge begins where they stand and goes forward only; else it
-/// stands on the first entry when made.
+/// Memory is O(k). A step costs one key comparison while the same source goes on, O(log k) when another takes over, and
+/// an older source is moved past every key that it loses. The first damage in any source ends the walk with that
+/// source's status. With sources that are forward_cursors only, the merge begins where they stand and goes forward
+/// only; else it stands on the first entry when made.
 template <class Cursor, class Alloc>
 class merging_iterator {
 public:

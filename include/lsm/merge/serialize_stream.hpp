@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include <lsm/core/coding.hpp>
 #include <lsm/core/cursor.hpp>
@@ -13,10 +15,11 @@ namespace lsm {
 ///
 ///     for each entry: klen u32 | key | type u8 | for a value only: vlen u32 | value
 ///
-/// Returns the first error of the sink or the cursor; up to there the stream has been written. Holds one small buffer.
-template <forward_cursor C>
-result<void> serialize_stream(C& entries, io::sink& out) {
-    io::buffered_sink buffer(out);
+/// Returns the first error of the sink or the cursor; up to there the stream has been written. Holds one buffer, from
+/// `alloc`.
+template <forward_cursor C, class Alloc = std::allocator<std::byte>>
+result<void> serialize_stream(C& entries, io::sink& out, const Alloc& alloc = {}) {
+    io::buffered_sink<Alloc> buffer(out, alloc);
     for (; entries.valid(); entries.next()) {
         const bytes_view key = entries.key();
         const entry_view entry = entries.entry();

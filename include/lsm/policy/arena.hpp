@@ -12,8 +12,9 @@
 
 namespace lsm {
 
-/// Memory that is handed out piece by piece and given back all at once, when the arena goes. Chunks come from `Alloc` and
-/// grow with what is held, from 1 KiB to 1 MiB; a piece that would not fit into a fresh chunk gets one of its own. One thread at a time.
+/// Memory that is handed out piece by piece and given back all at once, when the arena goes. Chunks come from `Alloc`
+/// and grow with what is held, from 1 KiB to 1 MiB; a piece that would not fit into a fresh chunk gets one of its own.
+/// One thread at a time.
 template <class Alloc = std::allocator<std::byte>>
 class basic_arena {
 public:

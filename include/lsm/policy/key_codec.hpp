@@ -92,7 +92,8 @@ struct key_codec<Float> {
         const auto key = std::bit_cast<Float>(*bits & sign ? *bits ^ sign : static_cast<bits_type>(~*bits));
         // encode() makes one key of both zeros, and of all NaNs: no other bytes stand for them.
         if (key == 0 && !(*bits & sign)) return std::nullopt;
-        if (key != key && std::bit_cast<bits_type>(key) != std::bit_cast<bits_type>(std::numeric_limits<Float>::quiet_NaN()))
+        if (key != key &&
+            std::bit_cast<bits_type>(key) != std::bit_cast<bits_type>(std::numeric_limits<Float>::quiet_NaN()))
             return std::nullopt;
         return key;
     }
@@ -101,7 +102,7 @@ private:
     static constexpr bits_type sign = bits_type{1} << (8 * sizeof(Float) - 1);
 };
 
-/// Enums of a fixed underlying type as that integer. Decoding does not ask whether the number is one of the enumerators.
+/// Enums of a fixed underlying type, as that integer. Decoding does not ask whether it is one of the enumerators.
 template <class Enum>
     requires(std::is_enum_v<Enum> && requires { Enum{0}; })
 struct key_codec<Enum> {
@@ -227,8 +228,8 @@ using tuple_codec_for = typename std::conditional_t<(fixed_size_codec<key_codec<
 
 namespace lsm {
 
-/// Tuples and pairs of keys, ordered element by element. The encoding of the first elements is a prefix of the whole, so
-/// a scan over a prefix finds all tuples that begin with them.
+/// Tuples and pairs of keys, ordered element by element. The encoding of the first elements is a prefix of the whole,
+/// so a scan over a prefix finds all tuples that begin with them.
 template <class... Elements>
 struct key_codec<std::tuple<Elements...>> : detail::tuple_codec_for<std::tuple<Elements...>, Elements...> {};
 

@@ -29,7 +29,8 @@ concept storable_value = codec_for<value_codec<Value>, Value>;
 /// A standard allocator (one that hands out plain pointers), of any value type.
 template <class Alloc>
 concept standard_allocator =
-    std::copy_constructible<Alloc> && requires(typename std::allocator_traits<Alloc>::template rebind_alloc<char> alloc) {
+    std::copy_constructible<Alloc> &&
+    requires(typename std::allocator_traits<Alloc>::template rebind_alloc<char> alloc) {
         { alloc.allocate(std::size_t{1}) } -> std::same_as<char*>;
         alloc.deallocate(static_cast<char*>(nullptr), std::size_t{1});
     };
@@ -53,8 +54,8 @@ struct passing<Codec, T> {
     using view = typename Codec::view_type;
 };
 
-/// A key or value as bytes for the length of a call: the argument itself when it is its own encoding, a few bytes on the
-/// stack when its size is fixed, else memory from Alloc.
+/// A key or value as bytes for the length of a call: the argument itself when it is its own encoding, a few bytes on
+/// the stack when its size is fixed, else memory from Alloc.
 template <class Codec, class T, class Alloc>
 class encoded {
 public:
@@ -102,9 +103,10 @@ namespace lsm {
 /// byte a stage holds (the text of errors and the names of files aside) comes from `Alloc`.
 template <class Key, class Value, class Alloc>
 struct policies {
-    static_assert(storable_key<Key>,
-                  "lsm: Key needs a specialization of lsm::key_codec<Key> with encode(const Key&, Out&) and decode(bytes_view) "
-                  "-> std::optional<Key>, preserving order");
+    static_assert(
+        storable_key<Key>,
+        "lsm: Key needs a specialization of lsm::key_codec<Key> with encode(const Key&, Out&) and decode(bytes_view) "
+        "-> std::optional<Key>, preserving order");
     static_assert(storable_value<Value>,
                   "lsm: Value needs a specialization of lsm::value_codec<Value> with encode(const Value&, Out&) and "
                   "decode(bytes_view) -> std::optional<Value>");

@@ -16,12 +16,12 @@ namespace lsm {
 /// A cursor over keys and values of the policies' types; stands on the first entry of its range when it is made.
 ///
 /// An entry is read by key(), value() and, in the stages that show deletions, tombstone(); all require valid(), and
-/// value() that it is no tombstone. Views they return last until the cursor moves. A cursor that is not valid() has come
-/// to an end, or met damage: status() tells which, and never calls damage an end. A cursor keeps what it reads alive, so
-/// it may outlive the object that it came from; it is for one thread at a time.
+/// value() that it is no tombstone. Views they return last until the cursor moves. A cursor that is not valid() has
+/// come to an end, or met damage: status() tells which, and never calls damage an end. A cursor keeps what it reads
+/// alive, so it may outlive the object that it came from; it is for one thread at a time.
 ///
-/// Also a C++20 input range, from where it stands, of pairs (key, value), or (key, optional value) in the stages that show
-/// deletions, where a tombstone has no value. Look at status() behind the loop.
+/// Also a C++20 input range, from where it stands, of pairs (key, value), or (key, optional value) in the stages that
+/// show deletions, where a tombstone has no value. Look at status() behind the loop.
 template <class Policies, class ByteCursor, bool ShowsTombstones>
 class typed_cursor {
     using alloc = typename Policies::allocator_type;
@@ -30,8 +30,7 @@ public:
     using key_view = typename Policies::key_view;
     using value_view = typename Policies::value_view;
 
-    explicit typed_cursor(ByteCursor inner, const alloc& allocator = {})
-        : bytes_(std::move(inner)), alloc_(allocator) {
+    explicit typed_cursor(ByteCursor inner, const alloc& allocator = {}) : bytes_(std::move(inner)), alloc_(allocator) {
         read();
     }
 
@@ -63,10 +62,18 @@ public:
     [[nodiscard]] bytes_view key_bytes() const { return bytes_.key(); }
     [[nodiscard]] entry_view entry() const { return bytes_.entry(); }
 
-    void next() { move([](ByteCursor& at) { at.next(); }); }
-    void prev() { move([](ByteCursor& at) { at.prev(); }); }
-    void seek_to_first() { move([](ByteCursor& at) { at.seek_to_first(); }); }
-    void seek_to_last() { move([](ByteCursor& at) { at.seek_to_last(); }); }
+    void next() {
+        move([](ByteCursor& at) { at.next(); });
+    }
+    void prev() {
+        move([](ByteCursor& at) { at.prev(); });
+    }
+    void seek_to_first() {
+        move([](ByteCursor& at) { at.seek_to_first(); });
+    }
+    void seek_to_last() {
+        move([](ByteCursor& at) { at.seek_to_last(); });
+    }
 
     /// To the first entry, in the direction of the range, whose key is not before `key`.
     void seek(typename Policies::key_argument key) {

@@ -52,10 +52,11 @@ inline constexpr bool refers_elsewhere<std::array<T, Size>> = refers_elsewhere<T
 }  // namespace detail
 
 /// Trivially copyable types as their bytes in memory: for machines of one byte order and layout. Padding is stored as
-/// zeros where the compiler can clear it (GCC 11 and later), else as it happens to be. Any bytes of the right number decode:
-/// members whose type has forbidden values (bool, some enums) are as safe as the file.
+/// zeros where the compiler can clear it (GCC 11 and later), else as it happens to be. Any bytes of the right number
+/// decode: members whose type has forbidden values (bool, some enums) are as safe as the file.
 template <class T>
-    requires(std::is_trivially_copyable_v<T> && std::is_object_v<T> && !std::is_array_v<T> && !detail::refers_elsewhere<T>)
+    requires(std::is_trivially_copyable_v<T> && std::is_object_v<T> && !std::is_array_v<T> &&
+             !detail::refers_elsewhere<T>)
 struct value_codec<T> {
     static constexpr std::size_t size = sizeof(T);
 

@@ -16,8 +16,8 @@
 
 namespace lsm {
 
-/// A decoded data block: its bytes, and where each entry begins. Immutable and shared: a copy is the same block, and views
-/// into it live as long as any copy. Safe from many threads.
+/// A decoded data block: its bytes, and where each entry begins. Immutable and shared: a copy is the same block, and
+/// views into it live as long as any copy. Safe from many threads.
 template <class Alloc>
 class basic_block {
 public:
@@ -84,7 +84,8 @@ private:
                 if (!in.read(header.key_length, key) || !in.read(header.value_length, value))
                     return detail::failure_at(at + start, errc::bad_block, "an entry leaves the block");
                 if (i != 0 && key <= last)
-                    return detail::failure_at(at + start, errc::unsorted, "the key is not greater than the one before it");
+                    return detail::failure_at(at + start, errc::unsorted,
+                                              "the key is not greater than the one before it");
                 starts.push_back(start);
                 last = key;
             }

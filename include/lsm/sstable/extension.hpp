@@ -16,8 +16,8 @@
 #include <lsm/sstable/filter.hpp>
 #include <lsm/sstable/format.hpp>
 
-/// The extension area of an SSTable, between the end of the last block and the index, where a reader that does not know of it
-/// never looks:
+/// The extension area of an SSTable, between the end of the last block and the index, where a reader that does not know
+/// of it never looks:
 ///
 ///     section | section | ... | trailer
 ///
@@ -25,7 +25,8 @@
 ///     trailer      size of the area u64 | crc u32 | version u32 | "LSMEXT1\0"
 ///
 ///     checksums    kind 1: CRC of index and footer u32 | CRC of each block, n times u32
-///     properties   kind 2: entries u64 | tombstones u64 | key bytes u64 | value bytes u64 | klen u32 | smallest key | klen u32 |
+///     properties   kind 2: entries u64 | tombstones u64 | key bytes u64 | value bytes u64 | klen u32 | smallest key |
+///     klen u32 |
 ///                  largest key
 ///     filter       kind 3: see filter.hpp
 ///
@@ -70,7 +71,11 @@ template <class Alloc>
 class extension_builder {
 public:
     extension_builder(unsigned filter_bits_per_key, const Alloc& alloc)
-        : filter_bits_per_key_(filter_bits_per_key), block_crcs_(alloc), hashes_(alloc), smallest_(alloc), area_(alloc) {}
+        : filter_bits_per_key_(filter_bits_per_key),
+          block_crcs_(alloc),
+          hashes_(alloc),
+          smallest_(alloc),
+          area_(alloc) {}
 
     /// Keys come in order. If Alloc throws, nothing has changed.
     void add(bytes_view key, entry_view entry) {
@@ -143,22 +148,25 @@ private:
 template <class Alloc>
 class table_extension {
 public:
-    /// Reads the area between `begin`, where the last block ends, and the index. Bytes that do not end with our magic are
-    /// none of ours. Errors: bad_checksum, for an area, index or footer that is not what was written; bad_block; io.
-    static result<table_extension> read(const io::file& file, std::uint64_t begin, const sst_footer& footer, bytes_view index,
-                                        const Alloc& alloc) {
+    /// Reads the area between `begin`, where the last block ends, and the index. Bytes that do not end with our magic
+    /// are none of ours. Errors: bad_checksum, for an area, index or footer that is not what was written; bad_block;
+    /// io.
+    static result<table_extension> read(const io::file& file, std::uint64_t begin, const sst_footer& footer,
+                                        bytes_view index, const Alloc& alloc) {
         table_extension out(alloc);
         const std::uint64_t size = footer.index_offset - begin;
         if (size < extension_trailer_bytes || footer.num_blocks == 0) return out;
         char trailer[extension_trailer_bytes];
-        if (auto got = file.read_exactly(footer.index_offset - sizeof trailer, trailer); !got) return std::move(got).error();
+        if (auto got = file.read_exactly(footer.index_offset - sizeof trailer, trailer); !got)
+            return std::move(got).error();
         if (bytes_view(trailer + 16, 8) != extension_magic) return out;
 
         const auto damaged = [&](errc code, bytes_view why) { return failure_at(begin, code, why).in(file.path()); };
         if (load_le<std::uint64_t>(trailer) != size)
             return damaged(errc::bad_checksum, "the extension area does not begin where the last block ends");
         out.area_.resize(static_cast<std::size_t>(size));
-        if (auto got = file.read_exactly(begin, {out.area_.data(), out.area_.size()}); !got) return std::move(got).error();
+        if (auto got = file.read_exactly(begin, {out.area_.data(), out.area_.size()}); !got)
+            return std::move(got).error();
         if (area_crc(out.area_) != load_le<std::uint32_t>(trailer + 8))
             return damaged(errc::bad_checksum, "the extension area is not what was written");
         if (load_le<std::uint32_t>(trailer + 12) != extension_version) return table_extension(alloc);
@@ -200,7 +208,8 @@ private:
             std::uint32_t kind = 0;
             std::uint64_t size = 0;
             bytes_view payload;
-            if (!in.read(kind) || !in.read(size) || size > in.left() || !in.read(static_cast<std::size_t>(size), payload))
+            if (!in.read(kind) || !in.read(size) || size > in.left() ||
+                !in.read(static_cast<std::size_t>(size), payload))
                 return false;
             const stretch place{in.offset() - payload.size(), payload.size()};
             sst_properties ignored;
@@ -228,8 +237,8 @@ private:
         std::uint32_t smallest = 0;
         std::uint32_t largest = 0;
         return in.read(out.entries) && in.read(out.tombstones) && in.read(out.key_bytes) && in.read(out.value_bytes) &&
-               in.read(smallest) && in.read(smallest, out.smallest) && in.read(largest) && in.read(largest, out.largest) &&
-               in.left() == 0;
+               in.read(smallest) && in.read(smallest, out.smallest) && in.read(largest) &&
+               in.read(largest, out.largest) && in.left() == 0;
     }
 
     basic_bytes<Alloc> area_;

@@ -64,10 +64,9 @@ void append_filter(Out& out, const Hashes& hashes, unsigned bits_per_key) {
 /// False only for keys that are not in the table. Requires is_filter(filter).
 [[nodiscard]] inline bool filter_may_contain(bytes_view filter, std::uint64_t hash) noexcept {
     const char* const bits = filter.data() + filter_header_bytes;
-    return for_each_filter_bit(hash, load_le<std::uint32_t>(filter.data()), load_le<std::uint32_t>(filter.data() + 4),
-                               [&](std::size_t byte, unsigned char mask) {
-                                   return (static_cast<unsigned char>(bits[byte]) & mask) != 0;
-                               });
+    return for_each_filter_bit(
+        hash, load_le<std::uint32_t>(filter.data()), load_le<std::uint32_t>(filter.data() + 4),
+        [&](std::size_t byte, unsigned char mask) { return (static_cast<unsigned char>(bits[byte]) & mask) != 0; });
 }
 
 }  // namespace lsm::detail

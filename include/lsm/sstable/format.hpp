@@ -15,8 +15,8 @@
 ///     index        n u32 | n times: klen u32 | offset u64 | size u64 | first key of the block [klen]
 ///     footer       index_offset u64 | index_size u64 | num_blocks u64 | "SST1\0\0\0\0"
 ///
-/// A block is closed before the entry that would take it over the target size. An SSTable of no entries has no block and
-/// is 36 bytes long.
+/// A block is closed before the entry that would take it over the target size. An SSTable of no entries has no block
+/// and is 36 bytes long.
 namespace lsm {
 
 /// The last 32 bytes of an SSTable.
@@ -32,8 +32,8 @@ struct sst_footer {
 struct sst_options {
     /// The target size of a data block, in bytes: a block is larger only when it holds one entry that alone is.
     std::uint32_t block_size = 4096;
-    /// Write the extension area (see extension.hpp): checksums, properties, a filter. Costs 8 bytes of memory an entry until
-    /// the table is finished. Without it the file is the canonical one.
+    /// Write the extension area (see extension.hpp): checksums, properties, a filter. Costs 8 bytes of memory an entry
+    /// until the table is finished. Without it the file is the canonical one.
     bool extended = false;
     /// The size of the filter: 10 bits a key let one in a hundred absent keys through; 0 for no filter.
     unsigned filter_bits_per_key = 10;

@@ -16,8 +16,8 @@
 
 namespace lsm {
 
-/// An open SSTable: its index in memory, its blocks read when they are asked for, one at a time. Immutable, so safe from
-/// many threads; copies share it, and cursors keep it open.
+/// An open SSTable: its index in memory, its blocks read when they are asked for, one at a time. Immutable, so safe
+/// from many threads; copies share it, and cursors keep it open.
 template <class Policies>
 class basic_sst_reader {
     using alloc = typename Policies::allocator_type;
@@ -36,17 +36,17 @@ public:
     };
 
     /// Checks footer and index, in the order of the format page, and reads no block. Errors: short_input, bad_magic,
-    /// index_out_of_range, bad_block, unsorted, bad_checksum (with an extension area), io. Memory in proportion to index and
-    /// area.
+    /// index_out_of_range, bad_block, unsorted, bad_checksum (with an extension area), io. Memory in proportion to
+    /// index and area.
     static result<basic_sst_reader> open(io::file file, const alloc& allocator = {}) {
         auto opened = table::open(std::move(file), allocator);
         if (!opened) return std::move(opened).error();
-        return basic_sst_reader(std::allocate_shared<const table>(allocator, *std::move(opened)), allocator);
+        return basic_sst_reader(std::allocate_shared<const table>(allocator, *std::move(opened)));
     }
 
     /// What the table knows of `key`. Reads one block at most. Errors: damage in that block, bad_value, io.
     result<lookup> get(typename Policies::key_argument key) const {
-        const detail::encoded_key<Policies> target(key, alloc_);
+        const detail::encoded_key<Policies> target(key, table_->allocator());
         auto found = detail::find(*table_, target.view());
         if (!found) return std::move(found).error();
         if (!*found) return lookup();
@@ -59,11 +59,11 @@ public:
 
     /// The entries of `part` (without one, of the whole table), tombstones included, in key order.
     [[nodiscard]] cursor iter(const range& part = {}) const {
-        detail::key_range<alloc> bounds(alloc_);
-        if (part.from) bounds.from.set(detail::encoded_key<Policies>(*part.from, alloc_).view());
-        if (part.to) bounds.to.set(detail::encoded_key<Policies>(*part.to, alloc_).view());
+        detail::key_range<alloc> bounds(table_->allocator());
+        if (part.from) bounds.from.set(detail::encoded_key<Policies>(*part.from, table_->allocator()).view());
+        if (part.to) bounds.to.set(detail::encoded_key<Policies>(*part.to, table_->allocator()).view());
         bounds.reverse = part.reverse;
-        return cursor({detail::table_cursor<table>(table_), std::move(bounds)}, alloc_);
+        return cursor({detail::table_cursor<table>(table_), std::move(bounds)}, table_->allocator());
     }
 
     /// The entries as bytes, for a merge; seek first.
@@ -95,10 +95,8 @@ public:
     }
 
 private:
-    basic_sst_reader(std::shared_ptr<const table> opened, const alloc& allocator)
-        : alloc_(allocator), table_(std::move(opened)) {}
+    explicit basic_sst_reader(std::shared_ptr<const table> opened) : table_(std::move(opened)) {}
 
-    [[no_unique_address]] alloc alloc_;
     std::shared_ptr<const table> table_;
 };
 

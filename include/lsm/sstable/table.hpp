@@ -54,6 +54,7 @@ public:
     [[nodiscard]] bool may_contain(bytes_view key) const noexcept { return extension_.may_contain(key); }
     [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_bytes_; }
     [[nodiscard]] const io::file& file() const noexcept { return file_; }
+    [[nodiscard]] const Alloc& allocator() const noexcept { return alloc_; }
 
     /// Reads and checks block `i`.
     result<block_type> load(std::size_t i) const {

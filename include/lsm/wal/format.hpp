@@ -27,11 +27,12 @@ struct log_record_header {
     }
 };
 
-/// Looks for intact records at arbitrary offsets of damaged bytes. The work is bounded, whatever the bytes are: past eight
-/// times the size of the file it gives up.
+/// Looks for intact records at arbitrary offsets of damaged bytes. The work is bounded, whatever the bytes are: past
+/// eight times the size of the file it gives up.
 class record_search {
 public:
-    explicit record_search(std::uint64_t file_size) noexcept : crc_bytes_left_(8 * file_size), operations_left_(8 * file_size) {}
+    explicit record_search(std::uint64_t file_size) noexcept
+        : crc_bytes_left_(8 * file_size), operations_left_(8 * file_size) {}
 
     /// The first offset at or behind `from` at which an intact record starts.
     [[nodiscard]] std::optional<std::size_t> find(bytes_view in, std::size_t from) noexcept {
@@ -76,8 +77,8 @@ private:
 
 [[nodiscard]] inline bool all_zeros(bytes_view in) noexcept { return in.find_first_not_of('\0') == bytes_view::npos; }
 
-/// Whether the record at the front of `in` runs beyond its end, and so does the batch in it, read field by field. (A batch
-/// that is complete before its record is tells of a damaged length.)
+/// Whether the record at the front of `in` runs beyond its end, and so does the batch in it, read field by field. (A
+/// batch that is complete before its record is tells of a damaged length.)
 [[nodiscard]] inline bool cut_off(bytes_view in) noexcept {
     if (in.size() < log_header_bytes) return true;
     const auto header = log_record_header::read(in.data());
@@ -91,8 +92,8 @@ private:
     return batch.defect() == errc::short_input;
 }
 
-/// Whether the end of a log, from the first byte that belongs to no intact record on, is what a crash in the middle of a
-/// write leaves, and not damage in front of intact records. (All zeros are neither: they are a clean end.)
+/// Whether the end of a log, from the first byte that belongs to no intact record on, is what a crash in the middle of
+/// a write leaves, and not damage in front of intact records. (All zeros are neither: they are a clean end.)
 [[nodiscard]] inline bool torn_tail(bytes_view in, record_search& search) noexcept {
     return cut_off(in) || (!search.find(in, 1) && !search.exhausted());
 }

@@ -44,7 +44,8 @@ public:
     }
 
     /// The payload of the next intact record, a well-formed write batch, valid until the next call; nothing at the end.
-    /// Errors: corruption, with file and offset; io, which is never taken for an end. Not to be called again after an error.
+    /// Errors: corruption, with file and offset; io, which is never taken for an end. Not to be called again after an
+    /// error.
     result<std::optional<bytes_view>> next() {
         for (;;) {
             const std::uint64_t start = in_.offset();
@@ -64,7 +65,8 @@ public:
     [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
     /// Where the last intact record ended.
     [[nodiscard]] std::uint64_t end() const noexcept { return end_; }
-    /// What was cut so far: torn or damaged bytes. Zeros between the last intact record and the end of the file are none.
+    /// What was cut so far: torn or damaged bytes. Zeros between the last intact record and the end of the file are
+    /// none.
     [[nodiscard]] const cuts& cut_ranges() const noexcept { return cuts_; }
     [[nodiscard]] std::uint64_t cut_bytes() const noexcept {
         std::uint64_t sum = 0;
@@ -105,7 +107,8 @@ private:
     // Decides what the bytes from `start` on are; afterwards the reader stands behind what is to be passed over.
     result<void> judge_defect(std::uint64_t start) {
         if (auto loaded = load_rest(start); !loaded) return loaded;
-        const bytes_view tail = bytes_view(rest_.data(), rest_.size()).substr(static_cast<std::size_t>(start - rest_begin_));
+        const bytes_view tail =
+            bytes_view(rest_.data(), rest_.size()).substr(static_cast<std::size_t>(start - rest_begin_));
         std::uint64_t resume = size_;
         if (!detail::all_zeros(tail)) {
             if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");
@@ -119,7 +122,8 @@ private:
         return {};
     }
 
-    // From the first defect on, what is left of the file is read from memory, so that it is read once however many follow.
+    // From the first defect on, what is left of the file is read from memory, so that it is read once however many
+    // follow.
     result<void> load_rest(std::uint64_t start) {
         if (!rest_.empty()) {
             in_ = io::input<Alloc>(bytes_view(rest_.data(), rest_.size()), rest_begin_, alloc_);

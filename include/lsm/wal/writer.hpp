@@ -22,17 +22,17 @@ namespace lsm::wal {
 
 /// Appends records to a log. One thread at a time.
 ///
-/// A log that was there before is never appended to, since what a failed fsync left of it in memory may not be on the disk:
-/// the first append() writes its intact records to a new file, syncs it and renames it over the old one. Until then nothing on
-/// the disk changes, and a missing log stays missing.
+/// A log that was there before is never appended to, since what a failed fsync left of it in memory may not be on the
+/// disk: the first append() writes its intact records to a new file, syncs it and renames it over the old one. Until
+/// then nothing on the disk changes, and a missing log stays missing.
 ///
-/// The first failed write or sync is the last thing the writer does: every later call returns that error. Only a full disk is
-/// forgiven, if the piece of a record that it left can be taken away again.
+/// The first failed write or sync is the last thing the writer does: every later call returns that error. Only a full
+/// disk is forgiven, if the piece of a record that it left can be taken away again.
 template <class Alloc>
 class basic_writer {
 public:
-    /// Reads the log at `path`, if there is one, and continues behind its intact records; a torn tail is cut. Errors: those
-    /// of a strict_tail reader.
+    /// Reads the log at `path`, if there is one, and continues behind its intact records; a torn tail is cut. Errors:
+    /// those of a strict_tail reader.
     static result<basic_writer> open(io::file_system& fs, std::string_view path, const Alloc& alloc = {}) {
         auto log = io::file::open(fs, path, io::open_mode::read_no_follow);
         if (!log && log.error().code == errc::not_found) return basic_writer(fs, path, 0, alloc);
@@ -46,17 +46,19 @@ public:
         }
     }
 
-    /// Continues behind the first `intact` bytes of the log at `path`, which a reader has found to be intact; 0 for a log
-    /// that is missing or of no use.
+    /// Continues behind the first `intact` bytes of the log at `path`, which a reader has found to be intact; 0 for a
+    /// log that is missing or of no use.
     basic_writer(io::file_system& fs, std::string_view path, std::uint64_t intact, const Alloc& alloc = {})
         : fs_(&fs), path_(path), len_(intact), record_(alloc) {}
 
-    /// Writes one record with an encoded write batch in it; on the disk it is after sync(). too_large for a batch of more
-    /// than 2^32-1 bytes.
+    /// Writes one record with an encoded write batch in it; on the disk it is after sync(). too_large for a batch of
+    /// more than 2^32-1 bytes.
     result<void> append(bytes_view batch) {
         if (failure_) return *failure_;
-        if (batch.size() < detail::batch_header_bytes) return detail::failure(errc::invalid_argument, "not a write batch");
-        if (batch.size() > max_length) return detail::failure(errc::too_large, "a write batch has at most 2^32-1 bytes");
+        if (batch.size() < detail::batch_header_bytes)
+            return detail::failure(errc::invalid_argument, "not a write batch");
+        if (batch.size() > max_length)
+            return detail::failure(errc::too_large, "a write batch has at most 2^32-1 bytes");
         if (!log_.is_open())
             if (auto started = start(); !started) return started;
 

@@ -1,0 +1,125 @@
+#include <lsm/db/db.hpp>
+
+#include "support/databases.hpp"
+#include "support/watched_file_system.hpp"
+
+/// The order in which the disk is changed, which a power cut may interrupt anywhere (formats, section 7).
+
+namespace {
+
+using namespace lsm::test;
+using list = std::vector<std::string>;
+
+struct watched_directory {
+    watched_directory() : fs(memory) {}
+
+    lsm::db open() { return must(lsm::db::open("db", {.file_system = &fs})); }
+    list changes() {
+        auto out = fs.changes();
+        fs.calls.clear();
+        return out;
+    }
+
+    lsm::io::memory_file_system memory;
+    watched_file_system fs;
+};
+
+const list manifest_replaced{"remove db/MANIFEST.tmp", "create db/MANIFEST.tmp", "sync db/MANIFEST.tmp",
+                             "rename db/MANIFEST.tmp db/MANIFEST", "syncdir db"};
+
+list manifest_replaced_with_lines() {
+    list out = manifest_replaced;
+    out.insert(out.begin() + 2, "write db/MANIFEST.tmp");
+    return out;
+}
+
+list operator+(list left, const list& right) {
+    left.insert(left.end(), right.begin(), right.end());
+    return left;
+}
+
+}  // namespace
+
+TEST_CASE("call order: a new database is a directory and a MANIFEST and both are durable") {
+    watched_directory directory;
+    auto db = directory.open();
+    CHECK(directory.changes() == list{"mkdir db", "syncdir .", "lock db/LOCK", "syncdir ."} + manifest_replaced);
+}
+
+TEST_CASE("call order: to open and close a database that is sound changes nothing") {
+    watched_directory directory;
+    must(directory.open().put("a", "1"));
+    directory.changes();
+    must(directory.open().close());
+    CHECK(directory.changes() == list{"mkdir db", "lock db/LOCK"});
+    CHECK(directory.fs.open_files() == 0);
+}
+
+TEST_CASE("call order: the first write makes the log durable under its name before it is written to") {
+    watched_directory directory;
+    auto db = directory.open();
+    directory.changes();
+    must(db.put("a", "1"));
+    CHECK(directory.changes() == list{"remove db/wal.log.tmp", "create db/wal.log.tmp", "sync db/wal.log.tmp",
+                                      "rename db/wal.log.tmp db/wal.log", "syncdir db", "write db/wal.log",
+                                      "sync db/wal.log"});
+    must(db.put("b", "2"));
+    must(db.write(batch_of({{"c", "3"}, {"d", "4"}})));
+    CHECK(directory.changes() == list{"write db/wal.log", "sync db/wal.log", "write db/wal.log", "sync db/wal.log"});
+}
+
+TEST_CASE("call order: a log that was replayed is written anew before anything is appended") {
+    watched_directory directory;
+    must(directory.open().put("a", "1"));
+    auto db = directory.open();
+    directory.changes();
+    must(db.put("b", "2"));
+    CHECK(directory.changes() == list{"remove db/wal.log.tmp", "create db/wal.log.tmp", "write db/wal.log.tmp",
+                                      "sync db/wal.log.tmp", "rename db/wal.log.tmp db/wal.log", "syncdir db",
+                                      "write db/wal.log", "sync db/wal.log"});
+}
+
+TEST_CASE("call order: a flush writes the table then the MANIFEST and then removes the log") {
+    watched_directory directory;
+    auto db = directory.open();
+    must(db.put("a", "1"));
+    directory.changes();
+    must(db.flush());
+    const list table{"create db/sst-000001.sst.tmp", "write db/sst-000001.sst.tmp", "sync db/sst-000001.sst.tmp",
+                     "rename db/sst-000001.sst.tmp db/sst-000001.sst", "syncdir db"};
+    CHECK(directory.changes() == table + manifest_replaced_with_lines() + list{"remove db/wal.log", "syncdir db"});
+    must(db.flush());
+    CHECK(directory.changes().empty());
+}
+
+TEST_CASE("call order: a flush removes the logs oldest first and syncs the directory after each") {
+    watched_directory directory;
+    must(directory.memory.make_directory("db"));
+    write_file(directory.memory, "db/MANIFEST", "");
+    write_file(directory.memory, "db/wal-000002.log", log_of({{{"b", "2"}}}));
+    write_file(directory.memory, "db/wal-000010.log", log_of({{{"c", "3"}}}));
+    write_file(directory.memory, "db/wal-000001.log", log_of({{{"a", "1"}}}));
+    write_file(directory.memory, "db/wal.log", log_of({{{"d", "4"}}}));
+    auto db = directory.open();
+    must(db.flush());
+    const auto changes = directory.changes();
+    const list expected = manifest_replaced_with_lines() +
+                          list{"remove db/wal-000001.log", "syncdir db", "remove db/wal-000002.log", "syncdir db",
+                               "remove db/wal-000010.log", "syncdir db", "remove db/wal.log",        "syncdir db"};
+    REQUIRE(changes.size() > expected.size());
+    CHECK(list(changes.end() - static_cast<std::ptrdiff_t>(expected.size()), changes.end()) == expected);
+}
+
+TEST_CASE("call order: what recovery cuts is durable elsewhere before the log goes") {
+    watched_directory directory;
+    must(directory.memory.make_directory("db"));
+    write_file(directory.memory, "db/MANIFEST", "");
+    write_file(directory.memory, "db/wal.log", log_of({{{"a", "1"}}}) + "torn");
+    const auto db = lsm::db::open("db", {.wal_recovery = lsm::wal::recovery::salvage, .file_system = &directory.fs});
+    REQUIRE(db);
+    const list table{"create db/sst-000001.sst.tmp", "write db/sst-000001.sst.tmp", "sync db/sst-000001.sst.tmp",
+                     "rename db/sst-000001.sst.tmp db/sst-000001.sst", "syncdir db"};
+    CHECK(directory.changes() == list{"mkdir db", "lock db/LOCK", "create db/cut-000001.log", "write db/cut-000001.log",
+                                      "sync db/cut-000001.log", "syncdir db"} +
+                                     table + manifest_replaced_with_lines() + list{"remove db/wal.log", "syncdir db"});
+}

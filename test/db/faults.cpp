@@ -1,0 +1,314 @@
+#include <cerrno>
+#include <optional>
+#include <set>
+
+#include <lsm/db/db.hpp>
+
+#include "support/databases.hpp"
+#include "support/watched_file_system.hpp"
+
+namespace {
+
+using namespace lsm::test;
+using lsm::errc;
+
+constexpr std::nullopt_t deleted = std::nullopt;
+
+/// Does things to a database of which some fail, and knows what may be in it afterwards.
+class careful_user {
+public:
+    explicit careful_user(lsm::io::file_system& real) : fs(real) { possible_.insert(entry_map()); }
+
+    void open() {
+        first_cause_.reset();
+        auto opened = lsm::db::open("db", {.file_system = &fs});
+        if (opened) db_.emplace(*std::move(opened));
+    }
+    void close() {
+        if (db_) static_cast<void>(db_->close());
+        db_.reset();
+    }
+    void flush() {
+        if (db_) check_refusal(db_->flush());
+    }
+    void write(const entry_list& batch) {
+        if (!db_) return;
+        const auto calls = fs.calls.size();
+        const bool poisoned = first_cause_.has_value();
+        const auto done = db_->write(batch_of(batch));
+        check_refusal(done);
+        if (!done && fs.calls.size() == calls) return;  // never got to the disk
+        CHECK((!poisoned || !done));
+        std::set<entry_map> next;
+        for (entry_map contents : possible_) {
+            if (!done) next.insert(contents);
+            for (const auto& [key, value] : batch) value ? void(contents[key] = value) : void(contents.erase(key));
+            next.insert(contents);
+        }
+        possible_ = std::move(next);
+        // In memory there is no doubt about it.
+        for (const auto& [key, value] : batch) {
+            const auto seen = db_->get(key);
+            if (done && seen) CHECK(*seen == value);
+        }
+    }
+
+    /// Whether `contents` can be what all acknowledged writes and none, some or all of the others made.
+    [[nodiscard]] bool possible(const entry_map& contents) const { return possible_.contains(contents); }
+    [[nodiscard]] std::size_t doubts() const { return possible_.size(); }
+
+    watched_file_system fs;
+
+private:
+    // Once the database takes no more writes, it says so and why every time, without a look at the disk.
+    void check_refusal(const lsm::result<void>& done) {
+        if (first_cause_) {
+            REQUIRE_FALSE(done);
+            CHECK(done.error().what == *first_cause_);
+        } else if (!done && done.error().what.find("takes no more writes") != std::string::npos) {
+            first_cause_ = done.error().what;
+        }
+    }
+
+    std::optional<lsm::db> db_;
+    std::set<entry_map> possible_;
+    std::optional<std::string> first_cause_;
+};
+
+void use(careful_user& user) {
+    user.open();
+    user.write({{"a", "1"}});
+    user.write({{"a", "2"}, {"b", "2"}, {"c", "2"}});
+    user.flush();
+    user.write({{"b", deleted}, {"d", "3"}});
+    user.close();
+    user.open();
+    user.write({{"c", deleted}, {"e", "4"}});
+    user.write({{"f", lsm::bytes(300, 'f')}, {"a", deleted}});
+    user.flush();
+    user.write({{"g", "5"}, {"a", "6"}});
+    user.flush();
+    user.close();
+}
+
+void check_after(careful_user& user, lsm::io::file_system& memory) {
+    user.fs.fault = nullptr;
+    for (int round = 0; round < 2; ++round) {
+        auto db = must(lsm::db::open("db", {.file_system = &memory}));
+        const auto contents = contents_of(db);
+        CHECK(user.possible(contents));
+        must(db.put("written", "afterwards"));
+        must(db.del("written"));
+        must(db.flush());
+        CHECK(contents_of(db) == contents);
+    }
+}
+
+// Opens a database with one entry, lets the first call with this text fail, and writes and flushes.
+struct failing_once {
+    failing_once(std::string call, int sys) : fs(memory), db(must(lsm::db::open("db", {.file_system = &fs}))) {
+        must(db.put("a", "1"));
+        fs.fault = [call = std::move(call), sys, failed = false](std::size_t, const std::string& made) mutable {
+            if (failed || made != call) return 0;
+            failed = true;
+            return sys;
+        };
+    }
+
+    lsm::io::memory_file_system memory;
+    watched_file_system fs;
+    lsm::db db;
+};
+
+}  // namespace
+
+TEST_CASE("faults: whichever call fails no acknowledged write is lost and no batch is torn") {
+    const int sys = GENERATE(EIO, ENOSPC);
+    const bool for_good = GENERATE(false, true);
+    const bool short_writes = GENERATE(false, true);
+    INFO("errno " << sys << (for_good ? ", all later calls" : ", one call") << (short_writes ? ", short writes" : ""));
+    std::size_t fail_at = 0;
+    for (bool reached = true; reached; ++fail_at) {
+        INFO("call " << fail_at);
+        lsm::io::memory_file_system memory;
+        careful_user user(memory);
+        user.fs.short_writes = short_writes;
+        std::string failed;
+        user.fs.fault = [&](std::size_t number, const std::string& call) {
+            if (number == fail_at) failed = call;
+            return number == fail_at || (for_good && number > fail_at) ? sys : 0;
+        };
+        use(user);
+        INFO("which is " << failed);
+        reached = !failed.empty();
+        check_after(user, memory);
+        CHECK(user.fs.open_files() == 0);
+        if (!reached) CHECK(user.doubts() == 1);
+    }
+    CHECK(fail_at > 60);
+}
+
+TEST_CASE("faults: a failed write or sync of the log or MANIFEST is the cause of every later refusal") {
+    const std::string call = GENERATE(as<std::string>(), "write db/wal.log", "sync db/wal.log", "write db/MANIFEST.tmp",
+                                      "sync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
+    INFO(call);
+    failing_once with(call, EIO);
+    const auto put = with.db.put("b", "2");
+    const auto first = put ? must_fail(with.db.flush()) : put.error();
+    CHECK(first.code == errc::io);
+    CHECK(first.sys == EIO);
+    const auto before = image_of(with.memory, "db");
+    for (int again = 0; again < 2; ++again) {
+        CHECK(must_fail(with.db.put("c", "3")).what == first.what);
+        CHECK(must_fail(with.db.write(batch_of({{"c", "3"}}))).what == first.what);
+        CHECK(must_fail(with.db.flush()).what == first.what);
+    }
+    CHECK(image_of(with.memory, "db") == before);
+    CHECK(value_in(with.db, "a") == "1");
+    const auto shown = contents_of(with.db);
+    CHECK(shown == (put ? entry_map{{"a", "1"}, {"b", "2"}} : entry_map{{"a", "1"}}));
+    must(with.db.close());
+    auto again = must(lsm::db::open("db", {.file_system = &with.fs}));
+    must(again.put("c", "3"));
+    CHECK(value_in(again, "a") == "1");
+}
+
+TEST_CASE("faults: a full disk refuses a write and takes it when there is room again") {
+    const bool in_the_middle = GENERATE(false, true);
+    failing_once with("write db/wal.log", ENOSPC);
+    if (in_the_middle) {
+        // The first piece goes in, the second does not.
+        with.fs.short_writes = true;
+        with.fs.fault = [writes = 0](std::size_t, const std::string& call) mutable {
+            return call == "write db/wal.log" && ++writes == 2 ? ENOSPC : 0;
+        };
+    }
+    CHECK(must_fail(with.db.put("b", "2")).code == errc::no_space);
+    CHECK(contents_of(with.db) == entry_map{{"a", "1"}});
+    CHECK(read_file(with.memory, "db/wal.log") == log_of({{{"a", "1"}}}));
+    must(with.db.put("c", "3"));
+    CHECK(read_file(with.memory, "db/wal.log") == log_of({{{"a", "1"}}, {{"c", "3"}}}));
+    must(with.db.close());
+    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &with.memory}))) == entry_map{{"a", "1"}, {"c", "3"}});
+}
+
+TEST_CASE("faults: what a full disk left of a record that cannot be taken back ends all writing") {
+    failing_once with("truncate db/wal.log", EIO);
+    with.fs.short_writes = true;
+    with.fs.fault = [writes = 0](std::size_t, const std::string& call) mutable {
+        if (call == "truncate db/wal.log") return EIO;
+        return call == "write db/wal.log" && ++writes == 2 ? ENOSPC : 0;
+    };
+    const auto first = must_fail(with.db.put("b", "2"));
+    CHECK(first.code == errc::no_space);
+    CHECK(must_fail(with.db.put("c", "3")).what == first.what);
+    must(with.db.close());
+    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &with.memory}))) == entry_map{{"a", "1"}});
+}
+
+TEST_CASE("faults: a table that cannot be written leaves the memtable and the log and can be tried again") {
+    const int sys = GENERATE(ENOSPC, EIO);
+    const std::string call = GENERATE(as<std::string>(), "create db/sst-000001.sst.tmp", "write db/sst-000001.sst.tmp",
+                                      "sync db/sst-000001.sst.tmp", "close db/sst-000001.sst.tmp",
+                                      "rename db/sst-000001.sst.tmp db/sst-000001.sst", "open db/sst-000001.sst",
+                                      "size db/sst-000001.sst", "read db/sst-000001.sst");
+    INFO(call);
+    failing_once with(call, sys);
+    const auto why = must_fail(with.db.flush());
+    CHECK(why.sys == sys);
+    auto files = image_of(with.memory, "db");
+    CHECK(files["MANIFEST"].empty());
+    CHECK(files["wal.log"] == log_of({{{"a", "1"}}}));
+    CHECK_FALSE(files.contains("sst-000001.sst.tmp"));
+    CHECK(contents_of(with.db) == entry_map{{"a", "1"}});
+    must(with.db.put("b", "2"));
+    must(with.db.flush());
+    CHECK(with.db.live_tables().size() == 1);
+    must(with.db.close());
+    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &with.memory}))) == entry_map{{"a", "1"}, {"b", "2"}});
+    CHECK(names_in(with.memory, "db").size() == 2);
+}
+
+TEST_CASE("faults: a full disk at the MANIFEST leaves the flush to be tried again") {
+    const std::string call = GENERATE(as<std::string>(), "create db/MANIFEST.tmp", "write db/MANIFEST.tmp",
+                                      "sync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
+    INFO(call);
+    failing_once with(call, ENOSPC);
+    CHECK(must_fail(with.db.flush()).code == errc::no_space);
+    CHECK(read_file(with.memory, "db/MANIFEST").empty());
+    must(with.db.put("b", "2"));
+    must(with.db.flush());
+    must(with.db.close());
+    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &with.memory}))) == entry_map{{"a", "1"}, {"b", "2"}});
+}
+
+TEST_CASE("faults: a full disk at the MANIFEST does not fill up with tables that nothing lists") {
+    failing_once with("", 0);
+    with.fs.fault = [](std::size_t, const std::string& call) { return call == "write db/MANIFEST.tmp" ? ENOSPC : 0; };
+    for (int again = 0; again < 3; ++again) CHECK(must_fail(with.db.flush()).code == errc::no_space);
+    const auto names = names_in(with.memory, "db");
+    CHECK(std::count_if(names.begin(), names.end(), [](const auto& name) { return name.starts_with("sst-"); }) <= 1);
+}
+
+TEST_CASE("faults: an open that fails leaves the directory as it is") {
+    const auto mode = GENERATE(lsm::wal::recovery::strict_tail, lsm::wal::recovery::salvage);
+    std::size_t fail_at = 0;
+    for (bool reached = true; reached; ++fail_at) {
+        memory_directory directory;
+        directory.with("MANIFEST", "L0 1\n")
+            .with("sst-000001.sst", table_of({{"a", "1"}}))
+            .with("wal.log", log_of({{{"b", "2"}}}) + "torn")
+            .with("MANIFEST.tmp", "rubbish");
+        watched_file_system fs(directory.fs);
+        std::string failed;
+        fs.fault = [&](std::size_t number, const std::string& call) {
+            if (number == fail_at) failed = call;
+            return number == fail_at ? EIO : 0;
+        };
+        const auto before = directory.files();
+        const auto opened = lsm::db::open("db", {.wal_recovery = mode, .file_system = &fs});
+        INFO("call " << fail_at << ", " << failed);
+        reached = !failed.empty();
+        if (!opened) {
+            CHECK(opened.error().sys == EIO);
+            // Pieces that were cut may have been written down already, and a table of the rest: no data is gone.
+            auto after = directory.files();
+            CHECK(after.contains("MANIFEST"));
+            CHECK(value_in(directory.open({.wal_recovery = mode}), "b") == "2");
+            if (mode == lsm::wal::recovery::strict_tail && failed.find("remove") != 0) CHECK(after == before);
+        }
+    }
+    CHECK(fail_at > 10);
+}
+
+TEST_CASE("faults: an open that could not keep what it cuts leaves no piece of it behind") {
+    memory_directory directory;
+    directory.with("MANIFEST", "").with("wal.log", log_of({{{"b", "2"}}}) + "torn");
+    const auto before = directory.files();
+    watched_file_system fs(directory.fs);
+    fs.fault = [](std::size_t, const std::string& call) { return call == "write db/cut-000001.log" ? ENOSPC : 0; };
+    const auto why = must_fail(lsm::db::open("db", {.wal_recovery = lsm::wal::recovery::salvage, .file_system = &fs}));
+    CHECK(why.code == errc::no_space);
+    CHECK(directory.files() == before);
+}
+
+TEST_CASE("faults: an error while reading is returned and never taken for an absence or an end") {
+    memory_directory directory;
+    {
+        auto db = directory.open();
+        must(db.put("a", "1"));
+        must(db.flush());
+    }
+    watched_file_system fs(directory.fs);
+    auto db = must(lsm::db::open("db", {.block_cache_bytes = 0, .file_system = &fs}));
+    fs.fault = [](std::size_t, const std::string& call) { return call.starts_with("read ") ? EIO : 0; };
+    CHECK(must_fail(db.get("a")).sys == EIO);
+    CHECK(must_fail(db.contains("a")).sys == EIO);
+    auto at = db.scan();
+    CHECK_FALSE(at.valid());
+    CHECK(must_fail(at.status()).sys == EIO);
+    fs.fault = nullptr;
+    at.seek_to_first();
+    CHECK(walk(at) == entry_list{{"a", "1"}});
+    CHECK(value_in(db, "a") == "1");
+}
