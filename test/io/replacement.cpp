@@ -114,7 +114,7 @@ TEST_CASE("replacement: failing at any step leaves the old version or the new on
     CHECK(renamed_with_error == 1);  // the sync of the directory
 }
 
-TEST_CASE("replacement: errors of commit name the file they are about") {
+TEST_CASE("replacement: errors of commit name the target") {
     memory_file_system memory;
     must(memory.make_directory("directory"));
     recording_file_system fs(memory);
@@ -123,10 +123,11 @@ TEST_CASE("replacement: errors of commit name the file they are about") {
         auto next = must(replacement::create(fs, "directory/target.tmp", "directory/target"));
         return must_fail(next.commit()).what;
     };
-    CHECK(failing_at("fsync target").starts_with("directory/target.tmp: "));
-    CHECK(failing_at("close target").starts_with("directory/target.tmp: "));
+    // The target is what the caller knows; of the temporary he has never heard.
+    CHECK(failing_at("fsync target").starts_with("directory/target: "));
+    CHECK(failing_at("close target").starts_with("directory/target: "));
     CHECK(failing_at("rename").starts_with("directory/target: "));
-    CHECK(failing_at("fsync-directory").starts_with("directory: "));
+    CHECK(failing_at("fsync-directory").starts_with("directory/target: directory: "));
 }
 
 TEST_CASE("replacement: a moved one is the only one that cleans up") {

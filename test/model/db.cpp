@@ -3,7 +3,6 @@
 #include <optional>
 
 #include "support/databases.hpp"
-#include "support/environment.hpp"
 #include "support/seed.hpp"
 
 namespace {

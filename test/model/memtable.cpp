@@ -1,7 +1,6 @@
 #include <lsm/memtable/memtable.hpp>
 
 #include "support/entries.hpp"
-#include "support/environment.hpp"
 #include "support/seed.hpp"
 
 using namespace lsm::test;

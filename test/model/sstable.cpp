@@ -2,7 +2,6 @@
 #include <lsm/sstable/writer.hpp>
 
 #include "support/entries.hpp"
-#include "support/environment.hpp"
 #include "support/seed.hpp"
 
 using namespace lsm::test;

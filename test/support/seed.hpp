@@ -5,10 +5,13 @@
 
 namespace lsm::test {
 
-/// The seed of a random test: the environment variable LSM_SEED, else `fixed`.
-inline std::uint64_t seed_or(std::uint64_t fixed) {
-    const char* const given = std::getenv("LSM_SEED");
-    return given == nullptr ? fixed : std::strtoull(given, nullptr, 10);
+/// The number in an environment variable, else `otherwise`.
+inline std::uint64_t number_or(const char* variable, std::uint64_t otherwise) {
+    const char* const given = std::getenv(variable);
+    return given != nullptr && *given != '\0' ? std::strtoull(given, nullptr, 10) : otherwise;
 }
+
+/// The seed of a random test: the environment variable LSM_SEED, else `fixed`.
+inline std::uint64_t seed_or(std::uint64_t fixed) { return number_or("LSM_SEED", fixed); }
 
 }  // namespace lsm::test

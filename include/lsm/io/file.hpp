@@ -47,6 +47,7 @@ class file {
 public:
     /// No file: only assignment and destruction may follow.
     file() = default;
+    /// Takes over an open handle; `path` is what errors are to call the file.
     file(file_system& fs, file_system::handle handle, std::string path)
         : fs_(&fs), handle_(handle), path_(std::move(path)) {}
     file(file&& other) noexcept
@@ -67,13 +68,9 @@ public:
     }
 
     static result<file> open(file_system& fs, std::string_view path, open_mode mode) {
-        return open(fs, path, mode, path);
-    }
-    /// The same for a file that errors are to call by another name, which path() gives.
-    static result<file> open(file_system& fs, std::string_view path, open_mode mode, std::string_view called) {
         auto handle = fs.open(path, mode);
-        if (!handle) return std::move(handle).error().in(called);
-        return file(fs, *handle, std::string(called));
+        if (!handle) return std::move(handle).error().in(path);
+        return file(fs, *handle, std::string(path));
     }
     static result<file> lock(file_system& fs, std::string_view path) {
         auto handle = fs.lock(path);

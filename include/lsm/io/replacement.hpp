@@ -15,9 +15,12 @@ class replacement {
 public:
     /// Creates `temporary`, which must not exist and must be in the directory of `target`.
     static result<replacement> create(file_system& fs, std::string_view temporary, std::string_view target) {
-        auto out = file::open(fs, temporary, open_mode::create_exclusive, target);
-        if (!out) return std::move(out).error();
-        return replacement(*std::move(out), std::string(temporary));
+        auto handle = fs.open(temporary, open_mode::create_exclusive);
+        if (!handle) {
+            const bool taken = handle.error().code == errc::exists;
+            return std::move(handle).error().in(taken ? temporary : target);
+        }
+        return replacement(io::file(fs, *handle, std::string(target)), std::string(temporary));
     }
 
     replacement(replacement&& other) noexcept
