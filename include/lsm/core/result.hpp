@@ -1,10 +1,10 @@
 #pragma once
 
 #include <concepts>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 #include <lsm/core/error.hpp>
 
@@ -21,33 +21,71 @@ public:
     template <class U = T>
         requires(std::convertible_to<U, T> && !std::same_as<std::remove_cvref_t<U>, result> &&
                  !std::same_as<std::remove_cvref_t<U>, lsm::error>)
-    result(U&& value) : state_(std::in_place_index<0>, std::forward<U>(value)) {}
-    result(lsm::error failure) : state_(std::in_place_index<1>, std::move(failure)) {}
+    result(U&& value) : good_(true), value_(std::forward<U>(value)) {}
+    result(lsm::error failure) noexcept : good_(false), error_(std::move(failure)) {}
 
-    [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
-    [[nodiscard]] explicit operator bool() const noexcept { return has_value(); }
+    result(const result& other)
+        requires std::copy_constructible<T>
+        : good_(other.good_) {
+        take(other);
+    }
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : good_(other.good_) {
+        take(std::move(other));
+    }
+    result& operator=(result other) noexcept
+        requires std::is_nothrow_move_constructible_v<T>
+    {
+        clear();
+        good_ = other.good_;
+        take(std::move(other));
+        return *this;
+    }
+    ~result() { clear(); }
 
-    [[nodiscard]] T& value() & noexcept { return *std::get_if<0>(&state_); }
-    [[nodiscard]] const T& value() const& noexcept { return *std::get_if<0>(&state_); }
-    [[nodiscard]] T&& value() && noexcept { return std::move(*std::get_if<0>(&state_)); }
+    [[nodiscard]] bool has_value() const noexcept { return good_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return good_; }
 
-    [[nodiscard]] T& operator*() & noexcept { return value(); }
-    [[nodiscard]] const T& operator*() const& noexcept { return value(); }
-    [[nodiscard]] T&& operator*() && noexcept { return std::move(*this).value(); }
-    [[nodiscard]] T* operator->() noexcept { return &value(); }
-    [[nodiscard]] const T* operator->() const noexcept { return &value(); }
+    [[nodiscard]] T& value() & noexcept { return value_; }
+    [[nodiscard]] const T& value() const& noexcept { return value_; }
+    [[nodiscard]] T&& value() && noexcept { return std::move(value_); }
+
+    [[nodiscard]] T& operator*() & noexcept { return value_; }
+    [[nodiscard]] const T& operator*() const& noexcept { return value_; }
+    [[nodiscard]] T&& operator*() && noexcept { return std::move(value_); }
+    [[nodiscard]] T* operator->() noexcept { return std::addressof(value_); }
+    [[nodiscard]] const T* operator->() const noexcept { return std::addressof(value_); }
 
     template <class U>
     [[nodiscard]] T value_or(U&& fallback) && {
-        return has_value() ? std::move(*this).value() : static_cast<T>(std::forward<U>(fallback));
+        return good_ ? std::move(value_) : static_cast<T>(std::forward<U>(fallback));
     }
 
-    [[nodiscard]] lsm::error& error() & noexcept { return *std::get_if<1>(&state_); }
-    [[nodiscard]] const lsm::error& error() const& noexcept { return *std::get_if<1>(&state_); }
-    [[nodiscard]] lsm::error&& error() && noexcept { return std::move(*std::get_if<1>(&state_)); }
+    [[nodiscard]] lsm::error& error() & noexcept { return error_; }
+    [[nodiscard]] const lsm::error& error() const& noexcept { return error_; }
+    [[nodiscard]] lsm::error&& error() && noexcept { return std::move(error_); }
 
 private:
-    std::variant<T, lsm::error> state_;
+    // Requires that neither member lives, and that good_ is the other's.
+    template <class Other>
+    void take(Other&& other) {
+        if (good_)
+            std::construct_at(std::addressof(value_), std::forward<Other>(other).value_);
+        else
+            std::construct_at(std::addressof(error_), std::forward<Other>(other).error_);
+    }
+    void clear() noexcept {
+        if (good_)
+            std::destroy_at(std::addressof(value_));
+        else
+            std::destroy_at(std::addressof(error_));
+    }
+
+    // By hand: std::variant would be most of what a small program compiles.
+    bool good_;
+    union {
+        T value_;
+        lsm::error error_;
+    };
 };
 
 /// Done, or why not.
