@@ -130,6 +130,23 @@ same() { # what expected actual
     cmp -s "$2" "$3" || fail "$1: $(cmp "$2" "$3" 2>&1 | head -1)"
 }
 
+# A database whose writer was killed with kill -9 while it waited for more, and a record that had only begun.
+killed() { # name
+    local o=$work/out/$1 writer
+    rm -f "$work/input"
+    mkfifo "$work/input"
+    "${tools[$1]}/dbctl" --dir "$o/killed" <"$work/input" >"$o/answer" &
+    writer=$!
+    exec 9>"$work/input"
+    printf 'PUT a 1\nPUT b 1\nFLUSH\nDEL a\nPUT b 2\nDUMP\n' >&9
+    while kill -0 $writer 2>/dev/null && ! [ -s "$o/answer" ]; do sleep 0.01; done
+    kill -9 $writer
+    wait $writer 2>/dev/null
+    exec 9>&-
+    head -c 10 "$o/killed/wal.log" >"$work/begun" && cat "$work/begun" >>"$o/killed/wal.log"
+}
+for name in "${names[@]}"; do killed "$name"; done
+
 first=$work/out/${names[0]}
 "${tools[c++]}/memtable" iter "$first/m.mt" >"$work/lines"
 for writer in "${names[@]}"; do
@@ -162,6 +179,10 @@ for writer in "${names[@]}"; do
         echo DUMP | "$t/dbctl" --dir "$work/db" >"$work/dump"
         echo DUMP_WITH_TOMBS | "$t/dbctl" --dir "$work/db" >"$work/dump_with_tombs"
         rm -rf "$work/db"
+        cp -r "$o/killed" "$work/db"
+        echo DUMP | "$t/dbctl" --dir "$work/db" >"$work/got"
+        rm -rf "$work/db"
+        same "database after kill -9, $pair" "$first/answer" "$work/got"
         for pattern in "dump 7d1568c7bfdad9635ff655f7c4162628aa3253a7b95505c3d418362eb4c4c09c" \
             "dump_with_tombs 27e3d256e73c3ddbd080ad7a92e5da0be780d65896644eb7d4ec0cc8a574709d"; do
             read -r file sum <<<"$pattern"
