@@ -108,3 +108,22 @@ TEST_CASE("db cursors: a copy moves on its own") {
     CHECK(walk(at) == all_of_it);
     CHECK(copy.key() == "c");
 }
+
+TEST_CASE("db cursors: they may seek what they stand on says") {
+    // Keys lead to keys of other blocks and other tables, and nothing but the cursor holds the blocks.
+    const auto name = [](int i) { return "a key that is too long for a small string " + std::to_string(100 + i); };
+    memory_directory directory;
+    auto db = directory.open({.block_cache_bytes = 0, .block_bytes = 100});
+    for (int i = 0; i < 50; ++i) {
+        must(db.put(name(i), name((i * 7 + 3) % 50)));
+        if (i % 10 == 9) must(db.flush());
+    }
+    auto at = db.scan({.reverse = GENERATE(false, true)});
+    at.seek(name(0));
+    for (int i = 0, step = 0; step < 100; ++step) {
+        REQUIRE(at.valid());
+        REQUIRE(at.key() == name(i));
+        at.seek(at.value());
+        i = (i * 7 + 3) % 50;
+    }
+}

@@ -242,6 +242,14 @@ TEST_CASE("faults: a full disk at the MANIFEST leaves the flush to be tried agai
     CHECK(contents_of(must(lsm::db::open("db", {.file_system = &with.memory}))) == entry_map{{"a", "1"}, {"b", "2"}});
 }
 
+TEST_CASE("faults: a MANIFEST that could not be begun leaves the flush to be tried again") {
+    failing_once with("create db/MANIFEST.tmp", EMFILE);
+    CHECK(must_fail(with.db.flush()).sys == EMFILE);
+    must(with.db.put("b", "2"));
+    must(with.db.flush());
+    CHECK(contents_of(with.db) == entry_map{{"a", "1"}, {"b", "2"}});
+}
+
 TEST_CASE("faults: a full disk at the MANIFEST does not fill up with tables that nothing lists") {
     failing_once with("", 0);
     with.fs.fault = [](std::size_t, const std::string& call) { return call == "write db/MANIFEST.tmp" ? ENOSPC : 0; };

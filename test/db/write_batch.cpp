@@ -95,6 +95,17 @@ TEST_CASE("write batch: clear makes it empty and usable") {
     CHECK(batch.encode() == batch_of({{"b", "2"}}).encode());
 }
 
+TEST_CASE("write batch: one that was moved from is empty and usable") {
+    write_batch batch = batch_of({{"a", "1"}});
+    write_batch sent = std::move(batch);
+    CHECK(sent.encode() == batch_of({{"a", "1"}}).encode());
+    batch.put("b", "2");
+    CHECK(batch.encode() == batch_of({{"b", "2"}}).encode());
+    sent = std::move(batch);
+    CHECK(batch.encode() == write_batch().encode());
+    CHECK(sent.encode() == batch_of({{"b", "2"}}).encode());
+}
+
 TEST_CASE("write batch: a typed one refuses bytes that are no key or value of its types") {
     using typed = lsm::basic_write_batch<lsm::policies<std::uint32_t, std::uint16_t>>;
     typed batch;

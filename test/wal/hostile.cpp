@@ -1,12 +1,15 @@
 #include <lsm/wal/reader.hpp>
 
 #include <chrono>
+#include <filesystem>
 #include <random>
 
 #include <lsm/io/memory_file_system.hpp>
+#include <lsm/io/posix_file_system.hpp>
 
 #include "support/allocators.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "support/raw_bytes.hpp"
 #include "support/recording_file_system.hpp"
 #include "support/seed.hpp"
@@ -97,6 +100,21 @@ TEST_CASE("hostile log: monotonous and random bytes are no records and take no t
     for (const auto& log : logs)
         for (const auto mode : {recovery::strict_tail, recovery::point_in_time, recovery::salvage})
             CHECK(read_hostile(log, mode).records == 0);
+}
+
+TEST_CASE("hostile log: a long end of zeros is not read into memory") {
+    const scratch_directory dir;
+    const std::string path = dir / "wal.log";
+    auto& disk = lsm::io::default_file_system();
+    write_file(disk, path, raw_log_record(raw_batch({{"key", "value"}})));
+    std::filesystem::resize_file(path, 64u << 20);
+    allocation_log memory;
+    auto log = must(lsm::wal::basic_reader<logged_allocator<std::byte>>::open(
+        open_file(disk, path), recovery::strict_tail, logged_allocator<std::byte>(memory)));
+    CHECK(must(log.next()).has_value());
+    CHECK_FALSE(must(log.next()).has_value());
+    CHECK(log.cut_bytes() == 0);
+    CHECK(memory.peak_bytes < 1u << 20);
 }
 
 TEST_CASE("hostile log: a claim of four billion bytes costs no memory") {

@@ -327,6 +327,16 @@ TEST_CASE("log writer: opening refuses what cannot be read") {
     CHECK(must_fail(writer::open(w.fs, w.path)).sys == EACCES);
 }
 
+TEST_CASE("log writer: what is no write batch is refused before it makes the log unreadable") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    w.fs.forget();
+    for (const bytes& malformed : {bytes(), bytes("abc"), bytes("abcdefgh"), one + "x", one.substr(0, one.size() - 1)})
+        CHECK_FALSE(log.append(malformed).has_value());
+    CHECK(w.fs.calls.empty());
+    must(log.append(one));
+}
+
 TEST_CASE("log writer: a batch beyond 32 bits is refused before anything is written") {
     // Reserved, never touched.
     constexpr std::size_t size = lsm::max_length + std::size_t{1};

@@ -109,7 +109,9 @@ inline status complain(std::string_view tool, std::string_view what, status how)
 template <class Body>
 int run(cxxopts::Options& known, int argc, const char* const* argv, Body body) {
     keep_standard_descriptors();
+    // A write that cannot be is an error of that write, not the end of the process.
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
     const std::string tool = known.program();
     const auto say = [&](const std::string& text) -> status {
         if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return done;

@@ -26,6 +26,7 @@ public:
         key_.back() = static_cast<char>(static_cast<unsigned char>(key_.back()) + 1);
     }
 
+    [[nodiscard]] auto allocator() const noexcept { return key_.get_allocator(); }
     [[nodiscard]] explicit operator bool() const noexcept { return set_; }
     [[nodiscard]] bytes_view operator*() const noexcept { return key_; }
 
@@ -48,7 +49,8 @@ struct key_range {
 template <cursor C, class Alloc>
 class range_cursor {
 public:
-    range_cursor(C inner, key_range<Alloc> range) : inner_(std::move(inner)), range_(std::move(range)) {
+    range_cursor(C inner, key_range<Alloc> range)
+        : inner_(std::move(inner)), range_(std::move(range)), target_(range_.from.allocator()) {
         seek_to_first();
     }
 
@@ -64,12 +66,13 @@ public:
 
     /// To the first entry, in the direction of the range, that is not before `key`.
     void seek(bytes_view key) {
+        target_.assign(key);  // it may lie in what moving away sets free
         if (range_.reverse) {
             if (range_.to && key >= *range_.to) return to_high_end();
-            seek_not_above(inner_, key);
+            seek_not_above(inner_, target_);
         } else {
             if (range_.from && key < *range_.from) return to_low_end();
-            inner_.seek(key);
+            inner_.seek(target_);
         }
     }
 
@@ -83,6 +86,7 @@ private:
 
     C inner_;
     key_range<Alloc> range_;
+    basic_bytes<Alloc> target_;
 };
 
 }  // namespace lsm::detail

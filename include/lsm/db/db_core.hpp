@@ -78,7 +78,7 @@ public:
     result<void> flush() {
         if (auto ready = writable(); !ready) return ready;
         if (memtable_->len() == 0) return {};
-        if (next_table_id_ > largest_id) return failure(errc::too_large, "no table id is left");
+        if (next_table_id_ > largest_id) return failure(errc::too_large, "no table id is left").in(directory_);
         const std::uint64_t id = next_table_id_++;
         memtable_cursor<Alloc> entries(memtable_, newest_sequence);
         entries.seek_to_first();
@@ -277,9 +277,10 @@ private:
     result<void> write_manifest(const table_list& tables) {
         std::vector<manifest_line> lines;
         for (const auto& t : tables) lines.push_back({t->level(), t->id()});
-        bool replaced = false;
-        auto done = replace_manifest(fs_, directory_, lines, replaced);
-        if (done || (done.error().code == errc::no_space && !replaced)) return done;
+        progress reached{};
+        auto done = replace_manifest(fs_, directory_, lines, reached);
+        if (done || reached == progress::nothing_written) return done;
+        if (done.error().code == errc::no_space && reached == progress::not_renamed) return done;
         return poison(std::move(done).error());
     }
 

@@ -88,19 +88,23 @@ struct manifest_line {
     return lines;
 }
 
-/// Puts a new MANIFEST in place of the old one. `replaced` tells, when there is an error, whether the new one already
-/// has the name: then either can be there after a crash.
+/// How far a replacement came that failed.
+enum class progress : unsigned char { nothing_written, not_renamed, renamed };
+
+/// Puts a new MANIFEST in place of the old one. `reached` tells what an error means: once the new one has the name,
+/// either can be there after a crash.
 [[nodiscard]] inline result<void> replace_manifest(io::file_system& fs, std::string_view directory,
-                                                   const std::vector<manifest_line>& lines, bool& replaced) {
-    replaced = false;
+                                                   const std::vector<manifest_line>& lines, progress& reached) {
+    reached = progress::nothing_written;
     const std::string path = joined(directory, manifest_name);
     const std::string temporary = path + std::string(temporary_suffix);
     if (auto removed = io::remove_if_present(fs, temporary); !removed) return removed;
     auto fresh = io::replacement::create(fs, temporary, path);
     if (!fresh) return std::move(fresh).error();
+    reached = progress::not_renamed;
     if (auto written = fresh->file().append(format_manifest(lines)); !written) return written;
     auto done = fresh->commit();
-    replaced = fresh->renamed();
+    if (fresh->renamed()) reached = progress::renamed;
     return done;
 }
 

@@ -33,13 +33,14 @@ struct options {
     /// between records that were not synced.
     std::optional<wal::recovery> wal_recovery = {};
 
-    /// Where the files are; the system's by default. Must outlive the database, its cursors and snapshots.
+    /// Where the files are; the system's by default. Must outlive the database and its cursors.
     io::file_system* file_system = nullptr;
 };
 
 struct write_options {
     /// Return only when the write survives a power cut; otherwise it survives the end of the process, and a power cut
-    /// may take it and later ones. Without a value, options::sync.
+    /// may take it and later ones. Without a value, options::sync. A database that mixes both should set
+    /// options::wal_recovery: the default of a synced one refuses a log with holes between its records.
     std::optional<bool> sync = {};
 };
 

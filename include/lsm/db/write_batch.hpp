@@ -20,6 +20,21 @@ template <class Alloc>
 class batch_builder {
 public:
     explicit batch_builder(const Alloc& alloc) : encoded_(batch_header_bytes, '\0', alloc) {}
+    batch_builder(const batch_builder&) = default;
+    batch_builder& operator=(const batch_builder&) = default;
+    /// What is moved from is an empty batch.
+    batch_builder(batch_builder&& other) noexcept
+        : encoded_(std::move(other.encoded_)), count_(other.count_), too_large_(other.too_large_) {
+        other.clear();
+    }
+    batch_builder& operator=(batch_builder&& other) noexcept {
+        if (this == &other) return *this;
+        encoded_ = std::move(other.encoded_);
+        count_ = other.count_;
+        too_large_ = other.too_large_;
+        other.clear();
+        return *this;
+    }
 
     void add(bytes_view key, entry_view entry) {
         if (key.size() > max_length || entry.value.size() > max_length ||
@@ -59,7 +74,7 @@ private:
 namespace lsm {
 
 /// Puts and deletes that a database applies together: all of them or none, for readers and after a crash. They apply in
-/// order, so the last one on a key wins.
+/// order, so the last one on a key wins. A batch that was moved from is empty.
 template <class Policies>
 class basic_write_batch {
     using alloc = typename Policies::allocator_type;
@@ -72,8 +87,8 @@ public:
         : basic_write_batch(alloc()) {}
     explicit basic_write_batch(const alloc& allocator) : batch_(allocator) {}
 
-    /// A key or value too long to store makes the database refuse the whole batch. If the allocator throws, nothing has
-    /// changed.
+    /// Key and value must not be views of this batch's encoding. One that is too long to store makes the database
+    /// refuse the whole batch. If the allocator throws, nothing has changed.
     void put(typename Policies::key_argument key, typename Policies::value_argument value) {
         const detail::encoded_key<Policies> k(key, batch_.allocator());
         const detail::encoded_value<Policies> v(value, batch_.allocator());

@@ -191,6 +191,7 @@ private:
         if (known && S_ISREG(about.st_mode)) return file;
         const int sys = errno;
         ::close(*file);
+        if (flags & O_EXCL) ::unlink(c_path(path).get());  // we made it
         if (!known) return detail::system_failure("fstat", sys);
         return detail::failure(errc::invalid_argument, "not a regular file");
     }

@@ -40,7 +40,7 @@ void append_filter(Out& out, const Hashes& hashes, unsigned bits_per_key) {
     const auto lines =
         static_cast<std::uint32_t>(std::clamp<std::uint64_t>((bits + 511) / 512, 1, std::uint64_t{1} << 26));
     // ln 2 bits in ten minimize false positives for a filter without lines, and are near enough for one with.
-    const std::uint32_t probes = std::clamp(bits_per_key * 69 / 100, 1u, most_filter_probes);
+    const std::uint32_t probes = std::clamp(std::min(bits_per_key, 100u) * 69 / 100, 1u, most_filter_probes);
     append_le(out, probes);
     append_le(out, lines);
     const std::size_t start = out.size();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -106,35 +107,51 @@ private:
 
     // Decides what the bytes from `start` on are; afterwards the reader stands behind what is to be passed over.
     result<void> judge_defect(std::uint64_t start) {
-        if (auto loaded = load_rest(start); !loaded) return loaded;
-        const bytes_view tail =
-            bytes_view(rest_.data(), rest_.size()).substr(static_cast<std::size_t>(start - rest_begin_));
-        std::uint64_t resume = size_;
-        if (!detail::all_zeros(tail)) {
-            if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");
-            if (mode_ == recovery::strict_tail && !detail::torn_tail(tail, search_))
-                return corrupt(start, "not an intact record, and not the torn end of a log");
-            if (mode_ == recovery::salvage)
-                if (const auto found = search_.find(tail, 1)) resume = start + *found;
-            cuts_.push_back({start, resume - start});
+        const auto clean_end = zeros_from(start);
+        if (!clean_end) return clean_end.error();
+        if (*clean_end) {
+            in_ = io::input<Alloc>(*log_, size_, alloc_, size_);
+            return {};
         }
+        if (auto loaded = load_rest(start); !loaded) return loaded;
+        const bytes_view tail = rest_from(start);
+        std::uint64_t resume = size_;
+        if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");
+        if (mode_ == recovery::strict_tail && !detail::torn_tail(tail, search_))
+            return corrupt(start, "not an intact record, and not the torn end of a log");
+        if (mode_ == recovery::salvage)
+            if (const auto found = search_.find(tail, 1)) resume = start + *found;
+        cuts_.push_back({start, resume - start});
         in_.skip(static_cast<std::size_t>(resume - in_.offset()));
         return {};
+    }
+
+    // Whether the file ends in zeros from `start` on; a preallocated end can be long, so it is not read into memory.
+    result<bool> zeros_from(std::uint64_t start) const {
+        if (!rest_.empty()) return detail::all_zeros(rest_from(start));
+        char piece[std::size_t{16} << 10];
+        while (start < size_) {
+            const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(sizeof piece, size_ - start));
+            if (auto read = log_->read_exactly(start, {piece, length}); !read) return std::move(read).error();
+            if (!detail::all_zeros({piece, length})) return false;
+            start += length;
+        }
+        return true;
     }
 
     // From the first defect on, what is left of the file is read from memory, so that it is read once however many
     // follow.
     result<void> load_rest(std::uint64_t start) {
-        if (!rest_.empty()) {
-            in_ = io::input<Alloc>(bytes_view(rest_.data(), rest_.size()), rest_begin_, alloc_);
-            in_.skip(static_cast<std::size_t>(start - rest_begin_));
-            return {};
+        if (rest_.empty()) {
+            rest_.resize(static_cast<std::size_t>(size_ - start));
+            if (auto read = log_->read_exactly(start, rest_); !read) return read;
+            rest_begin_ = start;
         }
-        rest_.resize(static_cast<std::size_t>(size_ - start));
-        if (auto read = log_->read_exactly(start, rest_); !read) return read;
-        rest_begin_ = start;
-        in_ = io::input<Alloc>(bytes_view(rest_.data(), rest_.size()), rest_begin_, alloc_);
+        in_ = io::input<Alloc>(rest_from(start), start, alloc_);
         return {};
+    }
+    [[nodiscard]] bytes_view rest_from(std::uint64_t start) const noexcept {
+        return bytes_view(rest_.data(), rest_.size()).substr(static_cast<std::size_t>(start - rest_begin_));
     }
 
     LSM_COLD error corrupt(std::uint64_t offset, bytes_view why) const {

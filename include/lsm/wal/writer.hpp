@@ -55,10 +55,9 @@ public:
     /// more than 2^32-1 bytes.
     result<void> append(bytes_view batch) {
         if (failure_) return *failure_;
-        if (batch.size() < detail::batch_header_bytes)
-            return detail::failure(errc::invalid_argument, "not a write batch");
         if (batch.size() > max_length)
             return detail::failure(errc::too_large, "a write batch has at most 2^32-1 bytes");
+        if (auto checked = detail::check_batch(batch); !checked) return checked;  // or the log could not be read again
         if (!log_.is_open())
             if (auto started = start(); !started) return started;
 
