@@ -39,6 +39,12 @@ add() { # name directory
 
 skipped() { [[ " ${LSM_CROSS_SKIP:-} " == *" $1 "* ]]; }
 
+own_tests() { # name command...: the peer's own tests
+    "${@:2}" >"$work/log" 2>&1 && return
+    cat "$work/log"
+    fail "$1: its own tests"
+}
+
 have() { # command package: whether the command is there, once it was tried to install it
     command -v "$1" >/dev/null 2>&1 && return 0
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1
@@ -59,12 +65,15 @@ if skipped rust || ! have cargo cargo; then
     echo "!!! SKIPPED: Rust (no cargo, or asked to)"
 else
     CARGO_TARGET_DIR=$work/rust cargo build --release --offline -q --manifest-path test/interop/rust/Cargo.toml || exit 1
+    CARGO_TARGET_DIR=$work/rust own_tests rust cargo test --release --offline -q --manifest-path test/interop/rust/Cargo.toml
     add rust "$work/rust/release"
 fi
 if skipped go || ! have go golang-go; then
     echo "!!! SKIPPED: Go (no go, or asked to)"
 else
-    (cd test/interop/go && GOFLAGS=-mod=mod GOPROXY=off go build -o "$work/go/" ./cmd/...) || exit 1
+    export GOFLAGS=-mod=mod GOPROXY=off
+    (cd test/interop/go && go build -o "$work/go/" ./cmd/...) || exit 1
+    own_tests go bash -c 'cd test/interop/go && go test ./...'
     add go "$work/go"
 fi
 echo "implementations: ${names[*]}"
