@@ -61,8 +61,10 @@ private:
 
     // A fresh chunk is aligned for everything.
     void* allocate_elsewhere(std::size_t size) {
-        constexpr std::size_t most = std::numeric_limits<std::ptrdiff_t>::max();
-        if (size > most / 2) return unit_traits::allocate(alloc_, most / sizeof(unit));  // throws: nobody has that much
+        if (size > std::numeric_limits<std::size_t>::max() / 2) {
+            const volatile std::size_t units = size / sizeof(unit);  // or the compiler warns of what it sees coming
+            return unit_traits::allocate(alloc_, units);             // throws: nobody has that much
+        }
         const std::size_t shared = std::clamp(memory_bytes(), smallest_chunk, largest_chunk);
         const bool alone = size + sizeof(chunk) > shared;
         const std::size_t total = alone ? size + sizeof(chunk) : shared;
