@@ -82,7 +82,7 @@ inline arguments parse(cxxopts::Options& known, int argc, const char* const* arg
     return out;
 }
 
-/// Requires `words` (the command not counted) to be as many as `names` says: "PATH KEY VALUE".
+/// Ends the run with the usage line unless there are `count` words, the command not counted.
 inline void expect_words(const std::vector<std::string>& words, std::size_t count, std::string_view usage) {
     if (words.size() != count) throw usage_error{"usage: " + std::string(usage)};
 }

@@ -61,8 +61,6 @@ public:
         return write({raw, sizeof raw});
     }
 
-    [[nodiscard]] std::uint64_t entries() const noexcept { return entries_; }
-
 private:
     result<void> close_block() {
         if (blocks_ == std::numeric_limits<std::uint32_t>::max())
