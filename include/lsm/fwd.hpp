@@ -51,12 +51,19 @@ template <class Block = block, class Capacity = capacity_in_entries, class Alloc
 class basic_block_cache;
 using block_cache = basic_block_cache<>;
 
+template <class Block, class Capacity, class Alloc>
+class shared_block_cache;
+
 template <class Cursor, class Alloc = std::allocator<std::byte>>
 class merging_iterator;
 
 template <class Policies = policies<>>
 class basic_write_batch;
 using write_batch = basic_write_batch<>;
+
+template <class Policies = policies<>>
+class basic_snapshot;
+using snapshot = basic_snapshot<>;
 
 template <class Policies = policies<>>
 class basic_db;

@@ -1,6 +1,6 @@
 #pragma once
 
-/// All of lsm.
+/// All of lsm that most programs want. Beside it: lsm/db/repair.hpp, lsm/io/memory_file_system.hpp.
 
 #include <lsm/cache/block_cache.hpp>
 #include <lsm/core/crc32.hpp>
@@ -9,7 +9,7 @@
 #include <lsm/db/compact.hpp>
 #include <lsm/db/db.hpp>
 #include <lsm/fwd.hpp>
-#include <lsm/io/memory_file_system.hpp>
+#include <lsm/io/executor.hpp>
 #include <lsm/io/posix_file_system.hpp>
 #include <lsm/io/replacement.hpp>
 #include <lsm/io/sink.hpp>

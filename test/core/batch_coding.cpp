@@ -203,3 +203,28 @@ TEST_CASE("write batch: garbage that is a batch is written back as it was") {
     }
     CHECK(accepted > 0);
 }
+
+TEST_CASE("write batch: operations are read without the count in front of them") {
+    const std::vector<owned_entry> operations{put("a", "1"), del("a"), put("", "")};
+    const bytes raw = batch_of(operations).substr(batch_header_bytes);
+    batch_reader all(raw, 3);
+    CHECK(all.left() == 3);
+    CHECK(operations_of(all) == operations);
+    CHECK_FALSE(all.defect());
+    CHECK(all.offset() == raw.size());
+
+    batch_reader fewer(raw, 2);
+    CHECK(operations_of(fewer) == std::vector<owned_entry>{put("a", "1"), del("a")});
+    CHECK(fewer.defect() == errc::trailing_bytes);
+
+    batch_reader more(raw, 4);
+    CHECK(operations_of(more) == operations);
+    CHECK(more.defect() == errc::short_input);
+
+    batch_reader none("", 0);
+    CHECK(operations_of(none).empty());
+    CHECK_FALSE(none.defect());
+    batch_reader missing("", 1);
+    CHECK(operations_of(missing).empty());
+    CHECK(missing.defect() == errc::short_input);
+}

@@ -13,7 +13,7 @@ using list = std::vector<std::string>;
 struct watched_directory {
     watched_directory() : fs(memory) {}
 
-    lsm::db open() { return must(lsm::db::open("db", {.file_system = &fs})); }
+    lsm::db open() { return must(lsm::db::open("db", plain({.file_system = &fs}))); }
     list changes() {
         auto out = fs.changes();
         fs.calls.clear();
@@ -32,6 +32,10 @@ list manifest_replaced_with_lines() {
     out.insert(out.begin() + 2, "write db/MANIFEST.tmp");
     return out;
 }
+
+const list first_table_written{"create db/sst-000001.sst.tmp", "write db/sst-000001.sst.tmp",
+                               "sync db/sst-000001.sst.tmp", "rename db/sst-000001.sst.tmp db/sst-000001.sst",
+                               "syncdir db"};
 
 list operator+(list left, const list& right) {
     left.insert(left.end(), right.begin(), right.end());
@@ -55,14 +59,12 @@ TEST_CASE("call order: to open and close a database that is sound changes nothin
     CHECK(directory.fs.open_files() == 0);
 }
 
-TEST_CASE("call order: the first write makes the log durable under its name before it is written to") {
+TEST_CASE("call order: the first write makes the log durable under its name") {
     watched_directory directory;
     auto db = directory.open();
     directory.changes();
     must(db.put("a", "1"));
-    CHECK(directory.changes() == list{"remove db/wal.log.tmp", "create db/wal.log.tmp", "sync db/wal.log.tmp",
-                                      "rename db/wal.log.tmp db/wal.log", "syncdir db", "write db/wal.log",
-                                      "sync db/wal.log"});
+    CHECK(directory.changes() == list{"create db/wal.log", "write db/wal.log", "syncdir db", "sync db/wal.log"});
     must(db.put("b", "2"));
     must(db.write(batch_of({{"c", "3"}, {"d", "4"}})));
     CHECK(directory.changes() == list{"write db/wal.log", "sync db/wal.log", "write db/wal.log", "sync db/wal.log"});
@@ -79,17 +81,55 @@ TEST_CASE("call order: a log that was replayed is written anew before anything i
                                       "write db/wal.log", "sync db/wal.log"});
 }
 
-TEST_CASE("call order: a flush writes the table then the MANIFEST and then removes the log") {
+TEST_CASE("call order: a flush freezes the log then writes the table then the MANIFEST and then removes the log") {
     watched_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
     directory.changes();
     must(db.flush());
-    const list table{"create db/sst-000001.sst.tmp", "write db/sst-000001.sst.tmp", "sync db/sst-000001.sst.tmp",
-                     "rename db/sst-000001.sst.tmp db/sst-000001.sst", "syncdir db"};
-    CHECK(directory.changes() == table + manifest_replaced_with_lines() + list{"remove db/wal.log", "syncdir db"});
+    CHECK(directory.changes() == list{"rename db/wal.log db/wal-000001.log", "syncdir db"} + first_table_written +
+                                     manifest_replaced_with_lines() + list{"remove db/wal-000001.log", "syncdir db"});
     must(db.flush());
     CHECK(directory.changes().empty());
+    must(db.put("b", "2"));
+    CHECK(directory.changes() == list{"create db/wal.log", "write db/wal.log", "syncdir db", "sync db/wal.log"});
+}
+
+TEST_CASE("call order: a log that was not synced is before it freezes") {
+    watched_directory directory;
+    auto db = directory.open();
+    must(db.put("a", "1", {.sync = false}));
+    directory.changes();
+    must(db.flush());
+    const list expected{"sync db/wal.log", "rename db/wal.log db/wal-000001.log", "syncdir db"};
+    const auto changes = directory.changes();
+    REQUIRE(changes.size() > expected.size());
+    CHECK(list(changes.begin(), changes.begin() + static_cast<std::ptrdiff_t>(expected.size())) == expected);
+}
+
+TEST_CASE("call order: a log that was replayed is written anew before it freezes") {
+    watched_directory directory;
+    must(directory.open().put("a", "1"));
+    auto db = directory.open();
+    directory.changes();
+    must(db.flush());
+    CHECK(directory.changes() ==
+          list{"remove db/wal.log.tmp", "create db/wal.log.tmp", "write db/wal.log.tmp", "sync db/wal.log.tmp",
+               "rename db/wal.log.tmp db/wal.log", "syncdir db", "rename db/wal.log db/wal-000001.log", "syncdir db"} +
+              first_table_written + manifest_replaced_with_lines() + list{"remove db/wal-000001.log", "syncdir db"});
+}
+
+TEST_CASE("call order: a write that fills the memtable freezes it before its own record is written") {
+    watched_directory directory;
+    auto db = must(lsm::db::open("db", plain({.write_buffer_bytes = 2000, .file_system = &directory.fs})));
+    must(db.put("a", lsm::bytes(3000, 'v')));
+    REQUIRE(db.live_tables().empty());
+    directory.changes();
+    must(db.put("b", "2"));
+    CHECK(directory.changes() == list{"rename db/wal.log db/wal-000001.log", "syncdir db", "create db/wal.log",
+                                      "write db/wal.log", "syncdir db", "sync db/wal.log"} +
+                                     first_table_written + manifest_replaced_with_lines() +
+                                     list{"remove db/wal-000001.log", "syncdir db"});
 }
 
 TEST_CASE("call order: a flush removes the logs oldest first and syncs the directory after each") {
@@ -115,11 +155,10 @@ TEST_CASE("call order: what recovery cuts is durable elsewhere before the log go
     must(directory.memory.make_directory("db"));
     write_file(directory.memory, "db/MANIFEST", "");
     write_file(directory.memory, "db/wal.log", log_of({{{"a", "1"}}}) + "torn");
-    const auto db = lsm::db::open("db", {.wal_recovery = lsm::wal::recovery::salvage, .file_system = &directory.fs});
-    REQUIRE(db);
-    const list table{"create db/sst-000001.sst.tmp", "write db/sst-000001.sst.tmp", "sync db/sst-000001.sst.tmp",
-                     "rename db/sst-000001.sst.tmp db/sst-000001.sst", "syncdir db"};
+    const auto db =
+        must(lsm::db::open("db", plain({.wal_recovery = lsm::wal::recovery::salvage, .file_system = &directory.fs})));
     CHECK(directory.changes() == list{"mkdir db", "lock db/LOCK", "create db/cut-000001.log", "write db/cut-000001.log",
                                       "sync db/cut-000001.log", "syncdir db"} +
-                                     table + manifest_replaced_with_lines() + list{"remove db/wal.log", "syncdir db"});
+                                     first_table_written + manifest_replaced_with_lines() +
+                                     list{"remove db/wal.log", "syncdir db"});
 }

@@ -16,7 +16,8 @@ namespace {
 using namespace lsm::test;
 using failing_db = lsm::basic_db<lsm::policies<lsm::bytes, lsm::bytes, logged_allocator<std::byte>>>;
 
-using action = std::function<void(failing_db&, allocation_log&)>;
+// What maintenance does inside a call returns its want of memory as an error; what the call itself does throws.
+using action = std::function<lsm::result<void>(failing_db&, allocation_log&)>;
 
 constexpr std::nullopt_t deleted = std::nullopt;
 
@@ -28,71 +29,85 @@ entry_map everything_in(const failing_db& db) {
     return out;
 }
 
-// Opens a database with `before` in it and lets allocation number `fail_at` of `act` fail; then the contents, in memory
-// and when opened again, must be one of `allowed`, with and without writes and flushes in between. Whether it did fail.
-bool fails_cleanly(std::size_t fail_at, const entry_map& before, const action& act,
-                   const std::set<entry_map>& allowed) {
+/// An action, and what may be in the database of `some` afterwards.
+struct attempt {
+    action act;
+    entry_map after;                  // when it came to its end
+    std::set<entry_map> after_throw;  // when it did not
+    std::size_t write_buffer_bytes = std::size_t{16} << 20;
+};
+
+const entry_map some{{"a", "1"}, {"m", "2"}, {"n", lsm::bytes(200, 'n')}, {"z", "3"}};
+
+// Opens a database with `some` in it and lets allocation number `fail_at` of the action fail. What is shown then must
+// be there after a crash, too, and go on being there with and without writes, flushes and opening again. Whether it did
+// fail.
+bool fails_cleanly(std::size_t fail_at, const attempt& what) {
     INFO("allocation " << fail_at);
     memory_directory directory;
     allocation_log log;
     bool failed = false;
     {
-        auto db = must(failing_db::open("db", directory.how({.block_bytes = 64}), log));
-        for (const auto& [key, value] : before) {
+        const auto how = directory.how({.write_buffer_bytes = what.write_buffer_bytes, .block_bytes = 64});
+        auto db = must(failing_db::open("db", how, log));
+        for (const auto& [key, value] : some) {
             must(db.put(key, *value));
             if (key == "m") must(db.flush());
         }
         log.fail_at = log.allocations + fail_at;
+        bool thrown = false;
+        lsm::result<void> done;
         try {
-            act(db, log);
+            done = what.act(db, log);
         } catch (const std::bad_alloc&) {
-            failed = true;
+            thrown = true;
         }
+        failed = log.allocations > log.fail_at;
         log.fail_at = SIZE_MAX;
+        if (!done) CHECK(done.error().sys == ENOMEM);
+        if (!done || thrown) CHECK(failed);
         auto shown = everything_in(db);
-        CHECK(allowed.contains(shown));
-        if (const auto written = db.put("later", "write"); written) {
-            CHECK(must(db.get("later")) == "write");
-            must(db.del("later"));
-            CHECK(everything_in(db) == shown);
-            must(db.flush());
-            CHECK(everything_in(db) == shown);
-            must(db.put("last", "write"));
-            must(db.close());
-            shown["last"] = "write";
-            CHECK(contents_of(directory.open()) == shown);
-        } else {
-            // The log has what the memtable has not: only opening again can bring them together.
-            CHECK(failed);
-            CHECK(written.error().sys == ENOMEM);
-            CHECK(must_fail(db.flush()).what == written.error().what);
-            CHECK(everything_in(db) == shown);
-            must(db.close());
-            CHECK(allowed.contains(contents_of(directory.open())));
-        }
+        if (thrown)
+            CHECK(what.after_throw.contains(shown));
+        else
+            CHECK(shown == what.after);
+
+        memory_directory crashed;
+        for (const auto& [name, contents] : directory.files()) crashed.with(name, contents);
+        CHECK(contents_of(crashed.open()) == shown);
+
+        must(db.put("later", "write"));
+        CHECK(must(db.get("later")) == "write");
+        must(db.del("later"));
+        CHECK(everything_in(db) == shown);
+        must(db.flush());
+        CHECK_FALSE(db.stats().trouble);
+        CHECK(everything_in(db) == shown);
+        must(db.put("last", "write"));
+        must(db.close());
+        shown["last"] = "write";
+        CHECK(contents_of(directory.open()) == shown);
     }
     CHECK(log.live_bytes == 0);
     return failed;
 }
 
-void check_every_failure(const entry_map& before, const action& act, const std::set<entry_map>& allowed) {
+void check_every_failure(const attempt& what) {
     std::size_t fail_at = 0;
-    while (fails_cleanly(fail_at, before, act, allowed)) ++fail_at;
+    while (fails_cleanly(fail_at, what)) ++fail_at;
     CHECK(fail_at > 0);
 }
 
-const entry_map some{{"a", "1"}, {"m", "2"}, {"n", lsm::bytes(200, 'n')}, {"z", "3"}};
-
 }  // namespace
 
-TEST_CASE("failing allocator: a put is there or not") {
+TEST_CASE("failing allocator: a put that does not get its memory has not happened") {
     entry_map after = some;
     after["k"] = lsm::bytes(3000, 'k');
-    check_every_failure(some, [](failing_db& db, allocation_log&) { must(db.put("k", lsm::bytes(3000, 'k'))); },
-                        {some, after});
+    check_every_failure(
+        {[](failing_db& db, allocation_log&) { return db.put("k", lsm::bytes(3000, 'k')); }, after, {some}});
 }
 
-TEST_CASE("failing allocator: a batch is there as a whole or not at all") {
+TEST_CASE("failing allocator: a batch that does not get its memory has not happened") {
     entry_list operations{{"a", deleted}};
     entry_map after = some;
     after.erase("a");
@@ -100,54 +115,72 @@ TEST_CASE("failing allocator: a batch is there as a whole or not at all") {
         operations.emplace_back("key" + std::to_string(i), lsm::bytes(100, 'v'));
         after[operations.back().first] = operations.back().second;
     }
-    check_every_failure(some,
-                        [&](failing_db& db, allocation_log& log) {
-                            failing_db::batch batch(log);
-                            for (const auto& [key, value] : operations) value ? batch.put(key, *value) : batch.del(key);
-                            must(db.write(batch));
-                        },
-                        {some, after});
+    check_every_failure({[&](failing_db& db, allocation_log& log) {
+                             failing_db::batch batch(log);
+                             for (const auto& [key, value] : operations)
+                                 value ? batch.put(key, *value) : batch.del(key);
+                             return db.write(batch);
+                         },
+                         after,
+                         {some}});
+}
+
+TEST_CASE("failing allocator: a put that freezes a full memtable has happened or not") {
+    entry_map after = some;
+    after["k"] = "value";
+    check_every_failure({.act = [](failing_db& db, allocation_log&) { return db.put("k", "value"); },
+                         .after = after,
+                         .after_throw = {some},
+                         .write_buffer_bytes = 1});
 }
 
 TEST_CASE("failing allocator: a flush loses nothing") {
-    check_every_failure(some, [](failing_db& db, allocation_log&) { must(db.flush()); }, {some});
+    check_every_failure({[](failing_db& db, allocation_log&) { return db.flush(); }, some, {some}});
 }
 
 TEST_CASE("failing allocator: writes after a flush that failed are seen and kept") {
-    entry_map after = some;
-    after["new"] = "value";
+    entry_map after = some, half_way = some;
+    half_way["new"] = after["new"] = "value";
     after.erase("a");
-    check_every_failure(some,
-                        [](failing_db& db, allocation_log&) {
-                            try {
-                                must(db.flush());
-                            } catch (const std::bad_alloc&) {
-                                must(db.put("new", "value"));
-                                must(db.del("a"));
-                                throw;
-                            }
-                            must(db.put("new", "value"));
-                            must(db.del("a"));
-                        },
-                        {after});
+    check_every_failure({[](failing_db& db, allocation_log&) {
+                             auto flushed = db.flush();
+                             must(db.put("new", "value"));
+                             must(db.del("a"));
+                             return flushed;
+                         },
+                         after,
+                         {some, half_way}});
 }
 
 TEST_CASE("failing allocator: reading changes nothing") {
-    check_every_failure(some,
-                        [](failing_db& db, allocation_log&) {
-                            // Not inside CHECK, which would keep the exception.
-                            const auto value = must(db.get("a"));
-                            const bool there = must(db.contains("z"));
-                            const auto all = everything_in(db);
-                            CHECK(value == "1");
-                            CHECK(there);
-                            CHECK(all == some);
-                            for (auto at = db.scan({.from = "b", .reverse = true}); at.valid(); at.next()) {
-                            }
-                            const auto view = view_bytes(db);
-                            CHECK(view == stream_of(some));
-                        },
-                        {some});
+    check_every_failure({[](failing_db& db, allocation_log&) {
+                             // Not inside CHECK, which would keep the exception.
+                             const auto value = must(db.get("a"));
+                             const bool there = must(db.contains("z"));
+                             const auto all = everything_in(db);
+                             CHECK(value == "1");
+                             CHECK(there);
+                             CHECK(all == some);
+                             for (auto at = db.scan({.from = "b", .reverse = true}); at.valid(); at.next()) {
+                             }
+                             const auto view = view_bytes(db);
+                             CHECK(view == stream_of(some));
+                             return lsm::result<void>();
+                         },
+                         some,
+                         {some}});
+}
+
+TEST_CASE("failing allocator: snapshots and compactions lose nothing") {
+    check_every_failure({[](failing_db& db, allocation_log&) -> lsm::result<void> {
+                             const auto then = must(db.snapshot());
+                             auto done = db.compact();
+                             const auto value = must(db.get("a", {.at = &then}));
+                             CHECK(value == "1");
+                             return done;
+                         },
+                         some,
+                         {some}});
 }
 
 TEST_CASE("failing allocator: an open that fails leaks nothing and leaves the directory as it is") {

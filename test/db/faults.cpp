@@ -1,6 +1,10 @@
+#include <atomic>
 #include <cerrno>
 #include <optional>
 #include <set>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include <lsm/db/db.hpp>
 
@@ -17,11 +21,16 @@ constexpr std::nullopt_t deleted = std::nullopt;
 /// Does things to a database of which some fail, and knows what may be in it afterwards.
 class careful_user {
 public:
-    explicit careful_user(lsm::io::file_system& real) : fs(real) { possible_.insert(entry_map()); }
+    // Busy: every write freezes a memtable, and disk space is reserved for the log.
+    careful_user(lsm::io::file_system& real, bool busy) : fs(real), how_(plain({.file_system = &fs})) {
+        if (busy) how_.write_buffer_bytes = 1;
+        if (busy) how_.log_preallocation_bytes = 200;
+        possible_.insert(entry_map());
+    }
 
     void open() {
         first_cause_.reset();
-        auto opened = lsm::db::open("db", {.file_system = &fs});
+        auto opened = lsm::db::open("db", how_);
         if (opened) db_.emplace(*std::move(opened));
     }
     void close() {
@@ -70,6 +79,7 @@ private:
         }
     }
 
+    lsm::options how_;
     std::optional<lsm::db> db_;
     std::set<entry_map> possible_;
     std::optional<std::string> first_cause_;
@@ -94,7 +104,7 @@ void use(careful_user& user) {
 void check_after(careful_user& user, lsm::io::file_system& memory) {
     user.fs.fault = nullptr;
     for (int round = 0; round < 2; ++round) {
-        auto db = must(lsm::db::open("db", {.file_system = &memory}));
+        auto db = must(lsm::db::open("db", plain({.file_system = &memory})));
         const auto contents = contents_of(db);
         CHECK(user.possible(contents));
         must(db.put("written", "afterwards"));
@@ -106,7 +116,7 @@ void check_after(careful_user& user, lsm::io::file_system& memory) {
 
 // Opens a database with one entry, lets the first call with this text fail, and writes and flushes.
 struct failing_once {
-    failing_once(std::string call, int sys) : fs(memory), db(must(lsm::db::open("db", {.file_system = &fs}))) {
+    failing_once(std::string call, int sys) : fs(memory), db(must(lsm::db::open("db", plain({.file_system = &fs})))) {
         must(db.put("a", "1"));
         fs.fault = [call = std::move(call), sys, failed = false](std::size_t, const std::string& made) mutable {
             if (failed || made != call) return 0;
@@ -114,6 +124,9 @@ struct failing_once {
             return sys;
         };
     }
+
+    // Without the watched file system.
+    [[nodiscard]] lsm::db reopened() { return must(lsm::db::open("db", plain({.file_system = &memory}))); }
 
     lsm::io::memory_file_system memory;
     watched_file_system fs;
@@ -126,12 +139,14 @@ TEST_CASE("faults: whichever call fails no acknowledged write is lost and no bat
     const int sys = GENERATE(EIO, ENOSPC);
     const bool for_good = GENERATE(false, true);
     const bool short_writes = GENERATE(false, true);
-    INFO("errno " << sys << (for_good ? ", all later calls" : ", one call") << (short_writes ? ", short writes" : ""));
+    const bool busy = GENERATE(false, true);
+    INFO("errno " << sys << (for_good ? ", all later calls" : ", one call") << (short_writes ? ", short writes" : "")
+                  << (busy ? ", busy" : ""));
     std::size_t fail_at = 0;
     for (bool reached = true; reached; ++fail_at) {
         INFO("call " << fail_at);
         lsm::io::memory_file_system memory;
-        careful_user user(memory);
+        careful_user user(memory, busy);
         user.fs.short_writes = short_writes;
         std::string failed;
         user.fs.fault = [&](std::size_t number, const std::string& call) {
@@ -168,7 +183,7 @@ TEST_CASE("faults: a failed write or sync of the log or MANIFEST is the cause of
     const auto shown = contents_of(with.db);
     CHECK(shown == (put ? entry_map{{"a", "1"}, {"b", "2"}} : entry_map{{"a", "1"}}));
     must(with.db.close());
-    auto again = must(lsm::db::open("db", {.file_system = &with.fs}));
+    auto again = must(lsm::db::open("db", plain({.file_system = &with.fs})));
     must(again.put("c", "3"));
     CHECK(value_in(again, "a") == "1");
 }
@@ -189,7 +204,7 @@ TEST_CASE("faults: a full disk refuses a write and takes it when there is room a
     must(with.db.put("c", "3"));
     CHECK(read_file(with.memory, "db/wal.log") == log_of({{{"a", "1"}}, {{"c", "3"}}}));
     must(with.db.close());
-    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &with.memory}))) == entry_map{{"a", "1"}, {"c", "3"}});
+    CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}, {"c", "3"}});
 }
 
 TEST_CASE("faults: what a full disk left of a record that cannot be taken back ends all writing") {
@@ -203,7 +218,7 @@ TEST_CASE("faults: what a full disk left of a record that cannot be taken back e
     CHECK(first.code == errc::no_space);
     CHECK(must_fail(with.db.put("c", "3")).what == first.what);
     must(with.db.close());
-    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &with.memory}))) == entry_map{{"a", "1"}});
+    CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}});
 }
 
 TEST_CASE("faults: a table that cannot be written leaves the memtable and the log and can be tried again") {
@@ -218,15 +233,48 @@ TEST_CASE("faults: a table that cannot be written leaves the memtable and the lo
     CHECK(why.sys == sys);
     auto files = image_of(with.memory, "db");
     CHECK(files["MANIFEST"].empty());
-    CHECK(files["wal.log"] == log_of({{{"a", "1"}}}));
+    CHECK(files["wal-000001.log"] == log_of({{{"a", "1"}}}));
     CHECK_FALSE(files.contains("sst-000001.sst.tmp"));
     CHECK(contents_of(with.db) == entry_map{{"a", "1"}});
+    REQUIRE(with.db.stats().trouble);
+    CHECK(with.db.stats().trouble->sys == sys);
     must(with.db.put("b", "2"));
+    CHECK(read_file(with.memory, "db/wal.log") == log_of({{{"b", "2"}}}));
     must(with.db.flush());
-    CHECK(with.db.live_tables().size() == 1);
+    CHECK_FALSE(with.db.stats().trouble);
+    CHECK(with.db.live_tables().size() == 2);
     must(with.db.close());
-    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &with.memory}))) == entry_map{{"a", "1"}, {"b", "2"}});
-    CHECK(names_in(with.memory, "db").size() == 2);
+    CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}, {"b", "2"}});
+    CHECK(names_in(with.memory, "db").size() == 3);  // MANIFEST and the tables
+}
+
+// Catch's macros are not for threads, so threads count.
+TEST_CASE("faults: many threads flush while every other table cannot be written") {
+    lsm::io::memory_file_system memory;
+    watched_file_system fs(memory);
+    auto how = plain({.file_system = &fs});
+    how.executor = nullptr;
+    auto db = must(lsm::db::open("db", how));
+    fs.fault = [tables = 0](std::size_t, const std::string& call) mutable {
+        return call.starts_with("create db/sst-") && ++tables % 2 == 1 ? EIO : 0;
+    };
+    constexpr int rounds = 100;
+    std::atomic<int> unexpected = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t)
+        threads.emplace_back([&, key = "key" + std::to_string(t)] {
+            for (int i = 0; i < rounds; ++i) {
+                if (!db.put(key, std::to_string(i))) ++unexpected;
+                if (const auto flushed = db.flush(); !flushed && flushed.error().sys != EIO) ++unexpected;
+            }
+        });
+    for (auto& thread : threads) thread.join();
+    CHECK(unexpected == 0);
+    must(db.close());
+    fs.fault = nullptr;
+    entry_map expected;
+    for (int t = 0; t < 4; ++t) expected["key" + std::to_string(t)] = std::to_string(rounds - 1);
+    CHECK(contents_of(must(lsm::db::open("db", plain({.file_system = &memory})))) == expected);
 }
 
 TEST_CASE("faults: a full disk at the MANIFEST leaves the flush to be tried again") {
@@ -239,7 +287,7 @@ TEST_CASE("faults: a full disk at the MANIFEST leaves the flush to be tried agai
     must(with.db.put("b", "2"));
     must(with.db.flush());
     must(with.db.close());
-    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &with.memory}))) == entry_map{{"a", "1"}, {"b", "2"}});
+    CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}, {"b", "2"}});
 }
 
 TEST_CASE("faults: a MANIFEST that could not be begun leaves the flush to be tried again") {
@@ -274,7 +322,7 @@ TEST_CASE("faults: an open that fails leaves the directory as it is") {
             return number == fail_at ? EIO : 0;
         };
         const auto before = directory.files();
-        const auto opened = lsm::db::open("db", {.wal_recovery = mode, .file_system = &fs});
+        const auto opened = lsm::db::open("db", plain({.wal_recovery = mode, .file_system = &fs}));
         INFO("call " << fail_at << ", " << failed);
         reached = !failed.empty();
         if (!opened) {
@@ -295,7 +343,8 @@ TEST_CASE("faults: an open that could not keep what it cuts leaves no piece of i
     const auto before = directory.files();
     watched_file_system fs(directory.fs);
     fs.fault = [](std::size_t, const std::string& call) { return call == "write db/cut-000001.log" ? ENOSPC : 0; };
-    const auto why = must_fail(lsm::db::open("db", {.wal_recovery = lsm::wal::recovery::salvage, .file_system = &fs}));
+    const auto why =
+        must_fail(lsm::db::open("db", plain({.wal_recovery = lsm::wal::recovery::salvage, .file_system = &fs})));
     CHECK(why.code == errc::no_space);
     CHECK(directory.files() == before);
 }
@@ -308,7 +357,7 @@ TEST_CASE("faults: an error while reading is returned and never taken for an abs
         must(db.flush());
     }
     watched_file_system fs(directory.fs);
-    auto db = must(lsm::db::open("db", {.block_cache_bytes = 0, .file_system = &fs}));
+    auto db = must(lsm::db::open("db", plain({.block_cache_bytes = 0, .file_system = &fs})));
     fs.fault = [](std::size_t, const std::string& call) { return call.starts_with("read ") ? EIO : 0; };
     CHECK(must_fail(db.get("a")).sys == EIO);
     CHECK(must_fail(db.contains("a")).sys == EIO);

@@ -93,7 +93,7 @@ TEST_CASE("held memory: what a db holds comes from its allocator") {
     scratch_directory scratch;
     allocation_log log;
     const measured all;
-    auto db = must(logged_db::open(scratch.path(), {.block_cache_bytes = 100'000, .sync = false}, log));
+    auto db = must(logged_db::open(scratch.path(), plain({.block_cache_bytes = 100'000, .sync = false}), log));
     CHECK(all.held() < names_and_texts);
     put_many(db, 0, 500);
     CHECK(log.live_bytes > 500'000);
@@ -112,7 +112,7 @@ TEST_CASE("held memory: what a db holds comes from its allocator") {
 TEST_CASE("held memory: calls take memory past the allocator only for names and texts") {
     scratch_directory scratch;
     allocation_log log;
-    auto db = must(logged_db::open(scratch.path(), {.block_cache_bytes = 0, .sync = false}, log));
+    auto db = must(logged_db::open(scratch.path(), plain({.block_cache_bytes = 0, .sync = false}), log));
     SECTION("put and flush") {
         const measured part;
         put_many(db, 0, 300);
@@ -140,7 +140,7 @@ TEST_CASE("held memory: calls take memory past the allocator only for names and 
     SECTION("open with a log") {
         must(db.close());
         const measured part;
-        auto again = must(logged_db::open(scratch.path(), {}, log));
+        auto again = must(logged_db::open(scratch.path(), plain({}), log));
         CHECK(part.peak() < names_and_texts);
     }
     SECTION("serialize_view") {

@@ -1,6 +1,10 @@
 #include <lsm/db/db.hpp>
 
+#include <cerrno>
+#include <utility>
+
 #include "support/databases.hpp"
+#include "support/watched_file_system.hpp"
 
 namespace {
 
@@ -86,12 +90,18 @@ TEST_CASE("levels: ids go up to 2^63-1 and end there") {
     must(db.flush());
     CHECK(directory.files().at("MANIFEST") == "L0 9223372036854775807\nL0 9223372036854775806\n");
     must(db.put("c", "3"));
-    const auto before = directory.files();
+    auto expected = directory.files();
     CHECK(must_fail(db.flush()).code == errc::too_large);
-    CHECK(directory.files() == before);
+    expected["wal-000002.log"] = std::exchange(expected["wal.log"], log_of({{{"d", "4"}}}));
     must(db.put("d", "4"));
+    CHECK(directory.files() == expected);
+    const entry_map all{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "4"}};
+    CHECK(contents_of(db) == all);
     must(db.close());
-    CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "4"}});
+    // What is frozen would have to become a table; it can still be read.
+    CHECK(must_fail(directory.try_open()).code == errc::too_large);
+    CHECK(directory.files() == expected);
+    CHECK(contents_of(directory.open({.read_only = true})) == all);
 }
 
 TEST_CASE("levels: ids of seven digits and more have no padding") {
@@ -104,4 +114,17 @@ TEST_CASE("levels: ids of seven digits and more have no padding") {
     }
     CHECK(directory.files().contains("sst-1000000.sst"));
     CHECK(contents_of(directory.open()) == entry_map{{"a", "2"}});
+}
+
+TEST_CASE("levels: a log never freezes under a number that is none") {
+    memory_directory directory;
+    directory.with("MANIFEST", "").with("wal-9223372036854775807.log", log_of({{{"a", "1"}}}));
+    watched_file_system fs(directory.fs);
+    auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
+    fs.fault = [](std::size_t, const std::string& call) { return call.ends_with(".sst.tmp") ? ENOSPC : 0; };
+    must(db.put("b", "2"));
+    CHECK_FALSE(db.flush());
+    fs.fault = nullptr;
+    must(db.close());
+    CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}, {"b", "2"}});
 }

@@ -56,7 +56,7 @@ TEST_CASE("options: what counts as a database to be found is one to be refused")
 TEST_CASE("options: parents are made and made durable in their own parents") {
     lsm::io::memory_file_system memory;
     watched_file_system fs(memory);
-    CHECK(lsm::db::open("a/b/c", {.file_system = &fs}));
+    CHECK(lsm::db::open("a/b/c", plain({.file_system = &fs})));
     const auto changes = fs.changes();
     const std::vector<std::string> expected{"mkdir a/b/c", "mkdir a/b", "mkdir a",     "syncdir .",
                                             "mkdir a/b",   "syncdir a", "mkdir a/b/c", "syncdir a/b"};
@@ -112,7 +112,7 @@ TEST_CASE("options: block size and cache change no contents") {
 TEST_CASE("options: blocks in the cache are not read again") {
     lsm::io::memory_file_system memory;
     watched_file_system fs(memory);
-    auto db = must(lsm::db::open("db", {.file_system = &fs}));
+    auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
     must(db.put("a", "1"));
     must(db.flush());
     CHECK(value_in(db, "a") == "1");
@@ -125,7 +125,7 @@ TEST_CASE("options: with sync every write is synced and without none is until it
     lsm::io::memory_file_system memory;
     watched_file_system fs(memory);
     const bool sync = GENERATE(true, false);
-    auto db = must(lsm::db::open("db", {.sync = sync, .file_system = &fs}));
+    auto db = must(lsm::db::open("db", plain({.sync = sync, .file_system = &fs})));
     must(db.put("a", "1"));
     const auto before = syncs_of(fs, "db/wal.log");
     must(db.put("b", "2"));
@@ -138,5 +138,5 @@ TEST_CASE("options: with sync every write is synced and without none is until it
     // Closing makes durable what was not yet.
     const auto last = std::find(fs.calls.rbegin(), fs.calls.rend(), "sync db/wal.log");
     CHECK(last < std::find(fs.calls.rbegin(), fs.calls.rend(), "write db/wal.log"));
-    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &fs}))).size() == 5);
+    CHECK(contents_of(must(lsm::db::open("db", plain({.file_system = &fs})))).size() == 5);
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/databases.hpp"
 #include "support/files.hpp"
 #include "support/results.hpp"
 #include "support/sha256.hpp"
@@ -198,7 +199,7 @@ TEST_CASE("vectors: size of an overwritten and a deleted entry") {
 TEST_CASE("vectors: the canonical database after it was closed and opened again") {
     lsm::io::memory_file_system fs;
     {
-        auto db = must(lsm::db::open("db", {.file_system = &fs}));
+        auto db = must(lsm::db::open("db", lsm::test::plain({.file_system = &fs})));
         must(db.put("a", "1"));
         must(db.put("b", "2"));
         must(db.put("c", "3"));
@@ -213,7 +214,7 @@ TEST_CASE("vectors: the canonical database after it was closed and opened again"
         must(db.put("b", "222"));
         must(db.close());
     }
-    const auto db = must(lsm::db::open("db", {.file_system = &fs}));
+    const auto db = must(lsm::db::open("db", lsm::test::plain({.file_system = &fs})));
     const bool drop = GENERATE(true, false);
     bytes view;
     lsm::io::string_sink out(view);

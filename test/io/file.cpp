@@ -1,6 +1,7 @@
 #include <lsm/io/file.hpp>
 
 #include <cerrno>
+#include <cstdint>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -61,6 +62,40 @@ TEMPLATE_TEST_CASE("file: truncate sets where the next append goes", "", on_disk
     must(out.truncate(0));
     must(out.append("new"));
     CHECK(read_file(fs.system, fs.path("file")) == "new");
+}
+
+TEMPLATE_TEST_CASE("file: space that is allocated is zeros that the next append fills", "", on_disk, in_memory) {
+    TestType fs;
+    auto out = create(fs.system, fs.path("file"));
+    must(out.append("0123"));
+    must(out.allocate(9));
+    CHECK(must(out.size()) == 9);
+    CHECK(read_file(fs.system, fs.path("file")) == bytes("0123\0\0\0\0\0", 9));
+    must(out.append("abc"));
+    CHECK(read_file(fs.system, fs.path("file")) == bytes("0123abc\0\0", 9));
+    must(out.allocate(5));  // what is there already
+    CHECK(read_file(fs.system, fs.path("file")) == bytes("0123abc\0\0", 9));
+    must(out.truncate(7));
+    CHECK(read_file(fs.system, fs.path("file")) == "0123abc");
+}
+
+TEST_CASE("file: an allocation goes on behind interruptions and names the file when it fails") {
+    memory_file_system memory;
+    trickling_file_system trickling(memory);
+    auto slow = create(trickling, "slow");
+    for (int i = 1; i <= 2; ++i) must(slow.allocate(static_cast<std::uint64_t>(i) * 10));
+    CHECK(trickling.interruptions > 0);
+    CHECK(must(slow.size()) == 20);
+
+    recording_file_system full(memory);
+    full.fault = [](std::string_view call) { return call.starts_with("allocate") ? ENOSPC : 0; };
+    auto out = create(full, "some name");
+    must(out.append("data"));
+    const auto why = must_fail(out.allocate(100));
+    CHECK(why.code == errc::no_space);
+    CHECK(why.what.find("some name") != std::string::npos);
+    must(out.append("!"));
+    CHECK(read_file(memory, "some name") == "data!");
 }
 
 TEST_CASE("file: reads and writes go on behind short ones and interruptions") {

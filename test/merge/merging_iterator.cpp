@@ -58,6 +58,42 @@ TEST_CASE("merge: no sources and sources without entries are an end") {
     must(none.status());
 }
 
+TEST_CASE("merge: one that is not positioned leaves its sources alone until it is told to seek") {
+    struct counting_cursor : listed_cursor {
+        counting_cursor(const entry_map& entries, int& count) : listed_cursor(list_of(entries)), seeks(&count) {}
+        void seek_to_first() { ++*seeks, listed_cursor::seek_to_first(); }
+        void seek_to_last() { ++*seeks, listed_cursor::seek_to_last(); }
+        void seek(lsm::bytes_view key) { ++*seeks, listed_cursor::seek(key); }
+        int* seeks;
+    };
+    int seeks = 0;
+    const auto fresh = [&] {
+        std::vector<counting_cursor> sources;
+        sources.emplace_back(entry_map{{"a", "new"}, {"c", "3"}}, seeks);
+        sources.emplace_back(entry_map{{"a", "old"}, {"b", "2"}}, seeks);
+        merging_iterator<counting_cursor> out(std::move(sources), {}, {}, lsm::not_positioned);
+        CHECK_FALSE(out.valid());
+        must(out.status());
+        CHECK(seeks == 0);
+        return out;
+    };
+    auto forwards = fresh();
+    forwards.seek_to_first();
+    CHECK(seeks == 2);
+    CHECK(walk(forwards) == entry_list{{"a", "new"}, {"b", "2"}, {"c", "3"}});
+    seeks = 0;
+    auto backwards = fresh();
+    backwards.seek_to_last();
+    CHECK(seeks == 2);
+    CHECK(backwards.key() == "c");
+    backwards.prev();
+    CHECK(backwards.key() == "b");
+    seeks = 0;
+    auto inside = fresh();
+    inside.seek("b");
+    CHECK(walk(inside) == entry_list{{"b", "2"}, {"c", "3"}});
+}
+
 TEST_CASE("merge: one source passes through") {
     check_merge({{{"", "empty"}, {"a", "1"}, {"b", ""}}}, {{"", "empty"}, {"a", "1"}, {"b", ""}},
                 {{"", "empty"}, {"a", "1"}, {"b", ""}});

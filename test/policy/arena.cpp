@@ -112,6 +112,67 @@ TEST_CASE("arena: a piece that fills a chunk to its last byte stays inside it") 
     }
 }
 
+TEST_CASE("arena: what was reserved is handed out without the allocator") {
+    const auto seed = lsm::test::seed_or(131);
+    INFO("seed " << seed);
+    std::mt19937_64 random(seed);
+    allocation_log log;
+    logged_arena memory{logged_allocator<std::byte>(log)};
+    for (int round = 0; round < 300; ++round) {
+        const std::size_t reserved = random() % (round % 10 == 0 ? 2'000'000 : 5000);
+        memory.reserve(reserved);
+        REQUIRE(memory.memory_bytes() == log.live_bytes);
+        const auto allocations = log.allocations;
+        for (std::size_t used = 0;;) {
+            const std::size_t alignment = std::size_t{1} << random() % 5;
+            const std::size_t size = random() % (reserved / 4 + 1);
+            used += size + alignment - 1;
+            if (used > reserved) break;
+            void* const at = memory.allocate(size, alignment);
+            REQUIRE(aligned(at, alignment));
+            if (size != 0) std::memset(at, round, size);  // the address sanitizer watches
+        }
+        REQUIRE(log.allocations == allocations);
+    }
+}
+
+TEST_CASE("arena: to reserve what is there asks for nothing and moves nothing") {
+    allocation_log log;
+    logged_arena memory{logged_allocator<std::byte>(log)};
+    memory.reserve(0);
+    CHECK(log.allocations == 0);
+    auto* const first = static_cast<char*>(memory.allocate(16));
+    memory.reserve(500);
+    memory.reserve(100);
+    CHECK(log.allocations == 1);
+    CHECK(static_cast<char*>(memory.allocate(16)) == first + 16);
+}
+
+TEST_CASE("arena: chunks for what is reserved grow like others") {
+    allocation_log log;
+    logged_arena memory{logged_allocator<std::byte>(log)};
+    std::size_t handed_out = 0;
+    while (handed_out < (std::size_t{8} << 20)) {
+        memory.reserve(300);
+        static_cast<void>(memory.allocate(100));
+        handed_out += 100;
+    }
+    CHECK(memory.memory_bytes() <= 3 * handed_out);
+    CHECK(log.allocations < 25);
+}
+
+TEST_CASE("arena: to reserve what cannot be had changes nothing") {
+    allocation_log log;
+    logged_arena memory{logged_allocator<std::byte>(log)};
+    auto* const first = static_cast<char*>(memory.allocate(16));
+    const auto held = memory.memory_bytes();
+    log.fail_at = log.allocations;
+    CHECK_THROWS_AS(memory.reserve(5000), std::bad_alloc);
+    log.fail_at = SIZE_MAX;
+    CHECK(memory.memory_bytes() == held);
+    CHECK(static_cast<char*>(memory.allocate(16)) == first + 16);
+}
+
 TEST_CASE("arena: an allocation that fails leaves it usable") {
     allocation_log log;
     {

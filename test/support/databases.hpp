@@ -50,6 +50,16 @@ inline bytes log_of(const std::vector<entry_list>& batches) {
     return out;
 }
 
+/// The options, for a database that does nothing by itself but what its calls do, and whose files hold nothing but what
+/// was written.
+inline options plain(options given = {}) {
+    static io::inline_executor at_once;
+    given.executor = &at_once;
+    given.compaction.style = compaction_style::none;
+    given.log_preallocation_bytes = 0;
+    return given;
+}
+
 /// A memory file system with a database directory "db" in it, files of which can be written by hand.
 struct memory_directory {
     memory_directory() { must(fs.make_directory("db")); }
@@ -67,7 +77,7 @@ struct memory_directory {
 
     [[nodiscard]] options how(options given = {}) {
         given.file_system = &fs;
-        return given;
+        return plain(given);
     }
     [[nodiscard]] result<db> try_open(const options& given = {}) { return db::open("db", how(given)); }
     [[nodiscard]] db open(const options& given = {}) { return must(try_open(given)); }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,7 +18,8 @@ namespace lsm::test {
 
 /// Another file system, seen through a window: every call is noted down, and can be made to fail.
 ///
-/// A call is noted as "<operation> <path>", with the name that the file has at that time.
+/// A call is noted as "<operation> <path>", with the name that the file has at that time. Threads may use it at the
+/// same time; `fault` is asked by one at a time, and what was noted is to be read when none is left.
 class watched_file_system final : public io::file_system {
 public:
     explicit watched_file_system(io::file_system& inner) : inner_(inner) {}
@@ -50,8 +52,11 @@ public:
     }
     result<void> close(handle file) override {
         auto done = note("close", name(file), [] { return result<void>(); });
+        {
+            const std::lock_guard guard(mutex_);
+            names_.erase(file);  // before another thread can be given the same handle
+        }
         auto closed = inner_.close(file);
-        names_.erase(file);
         return done ? std::move(closed) : std::move(done);
     }
     result<std::size_t> read_at(handle file, std::uint64_t offset, std::span<char> into) override {
@@ -78,6 +83,7 @@ public:
     }
     result<void> rename(std::string_view from, std::string_view to) override {
         auto done = note("rename", std::string(from) + " " + std::string(to), [&] { return inner_.rename(from, to); });
+        const std::lock_guard guard(mutex_);
         if (done)
             for (auto& [file, path] : names_)
                 if (path == from) path = to;
@@ -108,19 +114,27 @@ public:
 private:
     template <class Call>
     auto note(std::string_view operation, std::string_view path, Call call) -> decltype(call()) {
-        calls.push_back(std::string(operation) + " " + std::string(path));
-        if (fault)
-            if (const int sys = fault(calls.size() - 1, calls.back()); sys != 0)
-                return detail::system_failure(operation, sys);
+        {
+            const std::lock_guard guard(mutex_);
+            calls.push_back(std::string(operation) + " " + std::string(path));
+            if (fault)
+                if (const int sys = fault(calls.size() - 1, calls.back()); sys != 0)
+                    return detail::system_failure(operation, sys);
+        }
         return call();
     }
     result<handle> named(std::string_view path, result<handle> file) {
+        const std::lock_guard guard(mutex_);
         if (file) names_[*file] = path;
         return file;
     }
-    std::string name(handle file) { return names_.at(file); }
+    std::string name(handle file) {
+        const std::lock_guard guard(mutex_);
+        return names_.at(file);
+    }
 
     io::file_system& inner_;
+    std::mutex mutex_;
     std::map<handle, std::string> names_;
 };
 

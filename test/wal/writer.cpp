@@ -3,46 +3,21 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include <lsm/io/memory_file_system.hpp>
 #include <lsm/io/posix_file_system.hpp>
 
-#include "support/catch.hpp"
-#include "support/files.hpp"
-#include "support/raw_bytes.hpp"
-#include "support/recording_file_system.hpp"
-#include "wal/logs.hpp"
+#include "support/allocators.hpp"
+#include "wal/watched_log.hpp"
 
 using lsm::bytes;
 using lsm::errc;
 using lsm::wal::writer;
 using namespace lsm::test;
-
-namespace {
-
-using calls = std::vector<std::string>;
-
-const bytes one = raw_batch({{"a", "1"}});
-const bytes two = raw_batch({{"b", "2"}, {"a", std::nullopt}});
-
-// A memory file system, what is done to it, and a writer's directory in it.
-struct watched {
-    watched() { must(inner.make_directory("db")); }
-    explicit watched(const bytes& log) : watched() { write_file(inner, path, log); }
-
-    [[nodiscard]] bytes log() { return read_file(inner, path); }
-    [[nodiscard]] bool exists(const std::string& name) {
-        return lsm::io::file::open(inner, name, lsm::io::open_mode::read).has_value();
-    }
-
-    const std::string path = "db/wal.log";
-    lsm::io::memory_file_system inner;
-    recording_file_system fs{inner};
-};
-
-}  // namespace
 
 TEST_CASE("log writer: len counts the bytes of whole records") {
     watched w;
@@ -80,16 +55,15 @@ TEST_CASE("log writer: opening an old log changes nothing on the disk") {
     CHECK(w.log() == old);
 }
 
-TEST_CASE("log writer: the first append makes a new log durable before the record is written") {
+TEST_CASE("log writer: the first sync of a new log makes its name durable") {
     watched w;
     auto log = must(writer::open(w.fs, w.path));
     w.fs.forget();
     must(log.append(one));
     must(log.append(two));
     must(log.sync());
-    CHECK(w.fs.calls == calls{"remove wal.log.tmp", "create wal.log.tmp", "fsync wal.log.tmp",
-                              "rename wal.log.tmp wal.log", "fsync-directory db", "write wal.log", "write wal.log",
-                              "fdatasync wal.log"});
+    CHECK(w.fs.calls ==
+          calls{"create wal.log", "write wal.log", "write wal.log", "fsync-directory db", "fdatasync wal.log"});
 }
 
 TEST_CASE("log writer: an old log is copied and synced and replaced and never written to") {
@@ -174,14 +148,15 @@ TEST_CASE("log writer: a stale temporary file in the way is removed") {
 
 TEST_CASE("log writer: a full disk takes the piece of a record back and the writer goes on") {
     for (const auto& batch : {two, raw_batch({{"large", bytes(200'000, 'v')}})}) {
-        const std::size_t pieces = raw_log_record(batch).size() / 50'000 + 1;
-        for (std::size_t full_at = 0; full_at <= pieces; ++full_at) {
+        const std::size_t longest = batch.size() < 100 ? 7 : 50'000;
+        const std::size_t pieces = (raw_log_record(batch).size() + longest - 1) / longest;
+        for (std::size_t full_at = 0; full_at < pieces; ++full_at) {
             watched w;
             auto log = must(writer::open(w.fs, w.path));
             must(log.append(one));
             must(log.sync());
             const auto len = log.len();
-            w.fs.longest_write = batch.size() < 100 ? 7 : 50'000;
+            w.fs.longest_write = longest;
             std::size_t writes = 0;
             w.fs.fault = [&](std::string_view call) {
                 return call.starts_with("write") && writes++ == full_at ? ENOSPC : 0;
@@ -308,6 +283,37 @@ TEST_CASE("log writer: a disk that is full at the first append is forgiven") {
     CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
 }
 
+TEST_CASE("log writer: a log that cannot be made stops it unless the disk is full") {
+    const int sys = GENERATE(EIO, ENOSPC);
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    w.fs.fault = [&](std::string_view call) { return call == "create wal.log" ? sys : 0; };
+    const auto first = must_fail(log.append(one));
+    CHECK(first.sys == sys);
+    w.fs.fault = nullptr;
+    if (sys == ENOSPC) {
+        must(log.append(two));
+        CHECK(w.log() == raw_log_record(two));
+    } else {
+        CHECK(must_fail(log.append(two)).what == first.what);
+        CHECK_FALSE(w.exists(w.path));
+    }
+}
+
+TEST_CASE("log writer: a new log whose name cannot be made durable stops it for good") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    w.fs.fault = [](std::string_view call) { return call.starts_with("fsync-directory") ? EIO : 0; };
+    const auto first = must_fail(log.sync());
+    CHECK(first.sys == EIO);
+    w.fs.fault = nullptr;
+    w.fs.forget();
+    CHECK(must_fail(log.sync()).what == first.what);
+    CHECK(must_fail(log.append(one)).what == first.what);
+    CHECK(w.fs.calls.empty());
+}
+
 TEST_CASE("log writer: a directory that cannot be synced stops it for good") {
     watched w(raw_log_record(one));
     auto log = must(writer::open(w.fs, w.path));
@@ -335,6 +341,46 @@ TEST_CASE("log writer: what is no write batch is refused before it makes the log
         CHECK_FALSE(log.append(malformed).has_value());
     CHECK(w.fs.calls.empty());
     must(log.append(one));
+}
+
+TEST_CASE("log writer: a record in pieces is the record of the whole batch") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    log.begin_record();
+    log.add_to_record("what was begun and not appended is forgotten");
+    for (int again = 0; again < 2; ++again) {
+        log.begin_record();
+        log.add_to_record(std::uint32_t{2});
+        log.add_to_record(two.substr(4, 9));
+        log.add_to_record("");
+        log.add_to_record(two.substr(13));
+        must(log.append_record());
+    }
+    CHECK(w.log() == raw_log_record(two) + raw_log_record(two));
+    CHECK(log.len() == w.log().size());
+}
+
+TEST_CASE("log writer: memory for a record is taken before the log is touched") {
+    allocation_log memory;
+    using writer_over = lsm::wal::basic_writer<logged_allocator<std::byte>>;
+    const bytes batch = raw_batch({{"large", bytes(5000, 'v')}});
+    for (std::size_t fail_at = 0;; ++fail_at) {
+        watched w;
+        memory.reset();
+        writer_over log(w.fs, w.path, std::nullopt, memory);
+        memory.fail_at = fail_at;
+        bool failed = false;
+        try {
+            must(log.append(batch));
+        } catch (const std::bad_alloc&) {
+            failed = true;
+            CHECK(w.fs.calls.empty());
+        }
+        if (!failed) break;
+        must(log.append(one));
+        CHECK(w.log() == raw_log_record(one));
+    }
+    CHECK(memory.allocations > 0);
 }
 
 TEST_CASE("log writer: a batch beyond 32 bits is refused before anything is written") {

@@ -98,6 +98,8 @@ private:
             get(words[1]);
         else if (is("FLUSH", 0))
             flush();
+        else if (is("COMPACT", 0))
+            compact();
         else if (is("DUMP", 0))
             dump({.drop_tombstones = true});
         else if (is("DUMP_WITH_TOMBS", 0))
@@ -131,6 +133,10 @@ private:
         commit();
         cli::must(db_.flush());
     }
+    void compact() {
+        commit();
+        cli::must(db_.compact());
+    }
     void dump(lsm::merge_options how) {
         commit();
         cli::standard_output out;
@@ -158,7 +164,12 @@ private:
 void run(cxxopts::Options& known, int argc, const char* const* argv) {
     const auto [options, words] = cli::parse(known, argc, argv, {}, "--dir");
     if (!words.empty() || options.count("dir") == 0) throw cli::usage_error{"usage: dbctl --dir DIR"};
-    session(cli::must(cli::db::open(options["dir"].as<std::string>(), {}, cli::allocator()))).run();
+    // The same input makes the same files: nothing happens by itself, and everything in this thread, for which alone
+    // some of the allocators are.
+    lsm::io::inline_executor here;
+    const lsm::options how{
+        .compaction = {.style = lsm::compaction_style::none}, .log_preallocation_bytes = 0, .executor = &here};
+    session(cli::must(cli::db::open(options["dir"].as<std::string>(), how, cli::allocator()))).run();
 }
 
 }  // namespace
@@ -170,6 +181,7 @@ int main(int argc, char** argv) {
                            "  DEL <key>\n"
                            "  GET <key>         value: <hex> | absent\n"
                            "  FLUSH\n"
+                           "  COMPACT           everything into one level\n"
                            "  DUMP              the merge stream of the live keys\n"
                            "  DUMP_WITH_TOMBS   the same with tombstones\n"
                            "  # comment\n");

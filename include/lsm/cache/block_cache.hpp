@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <list>
 #include <memory>
 #include <optional>
@@ -44,7 +43,7 @@ template <class Block, class Capacity, class Alloc>
 class basic_block_cache {
 public:
     explicit basic_block_cache(std::size_t capacity, const Alloc& alloc = {})
-        : capacity_(capacity), order_(alloc), places_(0, hash{}, std::equal_to<>{}, alloc) {}
+        : capacity_(capacity), order_(alloc), places_(0, hash{}, equal{}, alloc) {}
     basic_block_cache(const basic_block_cache&) = delete;
     basic_block_cache& operator=(const basic_block_cache&) = delete;
 
@@ -72,6 +71,12 @@ public:
         places_.emplace(key, alone.begin());
         order_.splice(order_.begin(), alone);
         used_ += charge;
+    }
+
+    /// Drops the oldest until all fit.
+    void set_capacity(std::size_t capacity) {
+        capacity_ = capacity;
+        while (used_ > capacity_) erase(order_.back().key);
     }
 
     /// Drops the block, if it is here.
@@ -116,12 +121,16 @@ private:
         }
     };
 
+    struct equal {
+        bool operator()(block_key a, block_key b) const noexcept { return a == b; }
+    };
+
     std::size_t capacity_;
     std::size_t used_ = 0;
     std::uint64_t hits_ = 0;
     std::uint64_t misses_ = 0;
     order order_;
-    std::unordered_map<block_key, typename order::iterator, hash, std::equal_to<>,
+    std::unordered_map<block_key, typename order::iterator, hash, equal,
                        rebound<std::pair<const block_key, typename order::iterator>>>
         places_;
 };

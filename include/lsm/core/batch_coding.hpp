@@ -35,6 +35,9 @@ public:
         if (!fields_.read(left_)) fail(errc::short_input);
     }
 
+    /// Of `count` operations without the count in front of them.
+    batch_reader(bytes_view operations, std::uint32_t count) noexcept : fields_(operations), left_(count) {}
+
     /// The next operation; false when there is none left, or at a defect. The views live as long as the batch's bytes.
     [[nodiscard]] bool next(bytes_view& key, entry_view& entry) noexcept {
         if (left_ == 0) return false;

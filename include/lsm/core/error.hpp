@@ -33,6 +33,9 @@ enum class errc : unsigned char {
     exists,            ///< a file or database that should not be there is
     locked,            ///< the database is open already, here or in another process
     closed,            ///< the database was closed
+    read_only,         ///< the database was opened to be read
+    stale,             ///< what was read is gone: another process changes the directory
+    over_budget,       ///< the memory budget has no room for another snapshot or cursor
     invalid_argument,  ///< a call that cannot be meant
 };
 
@@ -59,6 +62,9 @@ enum class errc : unsigned char {
         case errc::exists: return "exists";
         case errc::locked: return "locked";
         case errc::closed: return "closed";
+        case errc::read_only: return "read_only";
+        case errc::stale: return "stale";
+        case errc::over_budget: return "over_budget";
         case errc::invalid_argument: return "invalid_argument";
     }
     return "unknown";

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -7,11 +8,16 @@
 #include <utility>
 #include <vector>
 
+#include <lsm/core/batch_coding.hpp>
 #include <lsm/core/bytes.hpp>
+#include <lsm/core/hex.hpp>
 #include <lsm/core/range.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/db_core.hpp>
 #include <lsm/db/options.hpp>
+#include <lsm/db/statistics.hpp>
+#include <lsm/db/verify.hpp>
+#include <lsm/db/view.hpp>
 #include <lsm/db/write_batch.hpp>
 #include <lsm/fwd.hpp>
 #include <lsm/io/sink.hpp>
@@ -31,25 +37,53 @@ template <class... Elements>
     return out;
 }
 
+/// A database as it was at one moment. Costs next to nothing to take; what the database changes later it keeps for the
+/// snapshot, memtables included, until the last copy is gone. May outlive the database. Copies are the same snapshot;
+/// one object is for one thread at a time.
+template <class Policies>
+class basic_snapshot {
+    using pinned = detail::pinned_version<typename Policies::allocator_type>;
+
+private:
+    friend class basic_db<Policies>;
+    explicit basic_snapshot(pinned state) noexcept : state_(std::move(state)) {}
+
+    pinned state_;
+};
+
 /// An ordered, crash-safe key-value store in a directory.
 ///
 /// A write that returned ok survives the end of the process and, unless sync is off, a power cut; a batch does so whole
 /// or not at all. After a failed write or sync of the log or MANIFEST every later write returns that error until the
 /// database is opened again; reads go on. A full disk is no such failure: the write is refused, and may be tried again.
 ///
-/// One process at a time, by a lock that ends with it. One thread at a time, cursors included. Move-only; a moved-from
-/// db can only be assigned to or destroyed. What is destroyed without close() is closed, its errors unseen.
+/// Any number of threads may use one db; a cursor is for one at a time. Reads wait for nobody. Writes that wait for the
+/// disk are made durable together. Opening and moving, closing by the destructor and assignment are for one thread
+/// alone. One process at a time, by a lock that ends with it. Move-only; a moved-from db can only be assigned to or
+/// destroyed. What is destroyed without close() is closed, its errors unseen. The allocator must be one for many
+/// threads, unless options::executor is inline and the program has but one.
 template <class Policies>
 class basic_db {
     using alloc = typename Policies::allocator_type;
     using core = detail::db_core<alloc>;
     using key_argument = typename Policies::key_argument;
     using value_argument = typename Policies::value_argument;
+    using optional_value = std::optional<typename Policies::value_type>;
 
 public:
     using policies_type = Policies;
     using batch = basic_write_batch<Policies>;
+    using snapshot_type = basic_snapshot<Policies>;
     using cursor = typed_cursor<Policies, detail::range_cursor<detail::view_cursor<alloc>, alloc>>;
+
+    struct read_options {
+        /// Read what was there then; else what is there now. Must be of this database, and outlive the call.
+        const snapshot_type* at = nullptr;
+        /// Check blocks that are read from a file against their checksums.
+        bool verify_checksums = true;
+        /// Keep blocks that are read in the cache.
+        bool fill_cache = true;
+    };
 
     struct scan_options {
         /// The first key of the range.
@@ -61,6 +95,16 @@ public:
         std::optional<bytes_view> prefix = {};
         /// From the last key to the first.
         bool reverse = false;
+        /// As in read_options; the cursor may outlive the snapshot.
+        const snapshot_type* at = nullptr;
+        bool verify_checksums = true;
+        bool fill_cache = true;
+    };
+
+    /// Keys from `from` (included) to `to` (not included); without a bound, to that end.
+    struct key_interval {
+        std::optional<typename Policies::key_view> from = {};
+        std::optional<typename Policies::key_view> to = {};
     };
 
     basic_db(basic_db&&) noexcept = default;
@@ -75,48 +119,67 @@ public:
         return basic_db(*std::move(opened));
     }
 
-    /// Sets the value of `key`. Errors: too_large, no_space, io, closed. Expected O(log n) in the memtable, and now and
-    /// then a flush.
+    /// Sets the value of `key`. Errors: too_large, no_space, io, closed, read_only. Expected O(log n) in the memtable.
+    /// Waits for the disk if the write is to be synced, and is slowed down while flushes and compactions are behind.
     result<void> put(key_argument key, value_argument value, write_options how = {}) {
-        scratch_.clear();
-        scratch_.put(key, value);
-        return write(scratch_, how);
+        const detail::encoded_key<Policies> k(key, core_->allocator());
+        const detail::encoded_value<Policies> v(value, core_->allocator());
+        return write_one(k.view(), {entry_type::value, v.view()}, how);
     }
     /// Deletes `key`, whether it is there or not. Otherwise as put().
     result<void> del(key_argument key, write_options how = {}) {
-        scratch_.clear();
-        scratch_.del(key);
-        return write(scratch_, how);
+        const detail::encoded_key<Policies> k(key, core_->allocator());
+        return write_one(k.view(), {entry_type::tombstone, {}}, how);
     }
     /// Applies all of `operations`, or none if it returns an error before a power cut can tell. Otherwise as put().
-    result<void> write(const batch& operations, write_options how = {}) { return core_->write(operations.batch_, how); }
+    result<void> write(const batch& operations, write_options how = {}) {
+        if (operations.too_large())
+            return detail::failure(errc::too_large, "a write batch has at most 2^32-1 bytes and operations");
+        if (operations.count() == 0) return core_->writable();
+        return core_->write(operations.encode().substr(detail::batch_header_bytes), operations.count(), how);
+    }
 
     /// The value of `key`, or nothing. Errors: damage in a table, bad_value, io.
-    [[nodiscard]] result<std::optional<typename Policies::value_type>> get(key_argument key) const {
+    [[nodiscard]] result<optional_value> get(key_argument key, read_options how = {}) const {
         const detail::encoded_key<Policies> target(key, core_->allocator());
-        std::optional<typename Policies::value_type> out;
+        optional_value out;
         bool good = true;
-        auto found = core_->find(target.view(), [&](entry_view entry) {
-            if (entry.tombstone()) return;
-            out = Policies::value_codec::decode(entry.value);
-            good = out.has_value();
+        auto found =
+            core_->find(target.view(), pin_in(how), blocks(how), [&](entry_view entry) { good = decode(entry, out); });
+        if (!found) return std::move(found).error();
+        if (!good) return bad_value(target.view());
+        return out;
+    }
+
+    /// The value of each key, or nothing, all of one moment. As get().
+    [[nodiscard]] result<std::vector<optional_value>> multi_get(const std::vector<typename Policies::key_type>& keys,
+                                                                read_options how = {}) const {
+        std::vector<basic_bytes<alloc>> targets;
+        targets.reserve(keys.size());
+        for (const auto& key : keys)
+            targets.emplace_back(detail::encoded_key<Policies>(key, core_->allocator()).view(), core_->allocator());
+        std::vector<optional_value> out(keys.size());
+        std::optional<std::size_t> bad;
+        auto found = core_->find_all(targets, pin_in(how), blocks(how), [&](std::size_t i, entry_view entry) {
+            if (!decode(entry, out[i])) bad = i;
         });
         if (!found) return std::move(found).error();
-        if (!good) return detail::failure(errc::bad_value, "at key " + hex(target.view())).in(core_->directory());
+        if (bad) return bad_value(targets[*bad]);
         return out;
     }
 
     /// Whether `key` has a value. As get().
-    [[nodiscard]] result<bool> contains(key_argument key) const {
+    [[nodiscard]] result<bool> contains(key_argument key, read_options how = {}) const {
         const detail::encoded_key<Policies> target(key, core_->allocator());
         bool there = false;
-        auto found = core_->find(target.view(), [&](entry_view entry) { there = !entry.tombstone(); });
+        auto found =
+            core_->find(target.view(), pin_in(how), blocks(how), [&](entry_view entry) { there = !entry.tombstone(); });
         if (!found) return std::move(found).error();
         return there;
     }
 
-    /// The keys of a range and their values, as they are now: later writes and flushes do not show. The cursor may
-    /// outlive the db. Errors are in its status().
+    /// The keys of a range and their values, as they are now: later writes do not show. The cursor may outlive the db.
+    /// Errors are in its status(): damage, io, over_budget.
     [[nodiscard]] cursor scan(const scan_options& part = {}) const {
         const alloc& allocator = core_->allocator();
         detail::key_range<alloc> bounds(allocator);
@@ -127,39 +190,111 @@ public:
             bounds.to.set_behind_prefix(*part.prefix);
         }
         bounds.reverse = part.reverse;
-        return cursor({core_->view({.drop_tombstones = true}), std::move(bounds)}, allocator);
+        return cursor({core_->view(pin_in(part), {.drop_tombstones = true}, blocks(part)), std::move(bounds)},
+                      allocator);
     }
 
-    /// Makes the memtable a table; with an empty one, nothing. Errors: no_space, io (the memtable and its log are
-    /// kept), closed.
+    /// This moment, to read later. over_budget, if options::memory_budget_bytes has no room.
+    [[nodiscard]] result<snapshot_type> snapshot() const {
+        auto pinned = core_->pin();
+        if (!pinned) return std::move(pinned).error();
+        return snapshot_type(*std::move(pinned));
+    }
+
+    /// Makes what is in memory a table, and waits until that is done; with nothing there, nothing. Errors: no_space, io
+    /// (the memtable and its log are kept, and it is tried again by itself), closed.
     result<void> flush() { return core_->flush(); }
+
+    /// Flushes, and merges what overlaps the range into one level. What was overwritten or deleted there gives its
+    /// space back, as far as no snapshot or cursor still holds it. Runs in this thread; reads and writes go on. O(bytes
+    /// in the range), and needs as much space on the disk meanwhile.
+    result<void> compact(const key_interval& range = {}) {
+        const alloc& allocator = core_->allocator();
+        std::optional<detail::encoded_key<Policies>> from, to;
+        if (range.from) from.emplace(*range.from, allocator);
+        if (range.to) to.emplace(*range.to, allocator);
+        return core_->compact(from ? std::optional(from->view()) : std::nullopt,
+                              to ? std::optional(to->view()) : std::nullopt);
+    }
+
+    /// Waits until maintenance has nothing left to do. An error is why it cannot do something.
+    result<void> settle() { return core_->settle(); }
+
+    /// Makes a database in `directory`, which must not have one, of this moment's contents. Writes go on meanwhile.
+    /// Takes little space on the same file system, as tables are shared (hard links) until compactions part them.
+    result<void> checkpoint(std::string_view directory) const { return core_->checkpoint(directory); }
+
+    /// Reads every byte of all tables again, and says what is damaged. An error is that it could not read.
+    [[nodiscard]] result<verify_report> verify() const { return core_->verify(); }
+
+    /// The SHA-256 of the merge stream (formats, section 4) of the live keys: the same for equal contents, whatever
+    /// came before.
+    [[nodiscard]] result<std::array<unsigned char, 32>> digest(const snapshot_type* at = nullptr) const {
+        return core_->digest(at == nullptr ? nullptr : &at->state_);
+    }
+
+    /// Of a database opened with options::read_only: sees from now on what another process has written meanwhile.
+    /// Cursors and snapshots stay as they are. After an error, stale included, nothing has changed.
+    result<void> refresh() { return core_->refresh(); }
 
     /// The tables, in the order of their age, newest first; above level 0 by level and key.
     [[nodiscard]] std::vector<live_table> live_tables() const {
         std::vector<live_table> out;
-        for (const auto& t : core_->tables()) out.push_back({t->level(), t->id(), t->file_bytes()});
+        core_->current()->tables->for_each([&](int level, const auto& t) {
+            out.push_back({level, t->id(), t->file_bytes()});
+        });
         return out;
     }
 
     /// Writes the merge stream (formats, section 4) of all there is to `out`: equal contents, equal bytes, if
     /// tombstones are dropped.
     result<void> serialize_view(io::sink& out, merge_options how = {.drop_tombstones = true}) const {
-        auto all = core_->view(how);
+        auto all = core_->view(nullptr, how, {});
+        all.seek_to_first();
         return serialize_stream(all, out, core_->allocator());
     }
 
-    /// What opening found in the logs.
-    [[nodiscard]] const recovery_report& recovered() const noexcept { return core_->recovered(); }
+    /// What it has done and what it holds. Takes a while with very many tables or pins.
+    [[nodiscard]] statistics stats() const { return core_->stats(); }
 
-    /// Makes everything durable that was written without sync, and lets go of the directory. Later writes return
-    /// errc::closed; reads go on to see what was there. Does not flush. Closing twice is fine.
+    /// What opening found in the logs.
+    [[nodiscard]] recovery_report recovered() const { return core_->recovered(); }
+
+    /// Makes everything durable that was written without sync, and lets go of the directory. Work in the background is
+    /// broken off; nothing is lost by that. Later writes return errc::closed; reads go on to see what was there. Does
+    /// not flush. Closing twice is fine.
     result<void> close() { return core_->close(); }
 
 private:
-    explicit basic_db(std::shared_ptr<core> opened) : core_(std::move(opened)), scratch_(core_->allocator()) {}
+    explicit basic_db(std::shared_ptr<core> opened) : core_(std::move(opened)) {}
+
+    // An operation is encoded on the stack if it is small.
+    result<void> write_one(bytes_view key, entry_view entry, write_options how) {
+        if (key.size() > max_length || entry.value.size() > max_length)
+            return detail::failure(errc::too_large, "a key or value has at most 2^32-1 bytes");
+        detail::operation_buffer<alloc> operation(core_->allocator());
+        detail::append_batch_operation(operation, key, entry);
+        return core_->write(operation.view(), 1, how);
+    }
+
+    template <class How>
+    [[nodiscard]] static const detail::pinned_version<alloc>* pin_in(const How& how) noexcept {
+        return how.at == nullptr ? nullptr : &how.at->state_;
+    }
+    template <class How>
+    [[nodiscard]] static detail::block_options blocks(const How& how) noexcept {
+        return {.fill_cache = how.fill_cache, .verify_checksums = how.verify_checksums};
+    }
+    [[nodiscard]] static bool decode(entry_view entry, optional_value& out) {
+        if (entry.tombstone()) return true;
+        out = Policies::value_codec::decode(entry.value);
+        return out.has_value();
+    }
+    LSM_COLD error bad_value(bytes_view key) const {
+        return detail::failure(errc::bad_value, "at key " + hex(key)).in(core_->directory());
+    }
 
     std::shared_ptr<core> core_;
-    batch scratch_;
 };
 
 }  // namespace lsm

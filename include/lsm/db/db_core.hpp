@@ -4,44 +4,56 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <lsm/core/batch_coding.hpp>
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/result.hpp>
-#include <lsm/db/compact.hpp>
+#include <lsm/core/sha256.hpp>
+#include <lsm/db/checkpoint.hpp>
 #include <lsm/db/file_names.hpp>
+#include <lsm/db/health.hpp>
+#include <lsm/db/maintenance.hpp>
 #include <lsm/db/manifest.hpp>
+#include <lsm/db/memory_budget.hpp>
 #include <lsm/db/options.hpp>
 #include <lsm/db/recovery.hpp>
-#include <lsm/db/version.hpp>
-#include <lsm/db/write_batch.hpp>
+#include <lsm/db/statistics.hpp>
+#include <lsm/db/table_store.hpp>
+#include <lsm/db/verify.hpp>
+#include <lsm/db/version_store.hpp>
+#include <lsm/db/view.hpp>
+#include <lsm/db/write_path.hpp>
+#include <lsm/io/executor.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/io/posix_file_system.hpp>
-#include <lsm/wal/writer.hpp>
+#include <lsm/merge/serialize_stream.hpp>
 
 namespace lsm::detail {
 
-/// The database over bytes. What it owns on the disk: LOCK (held), MANIFEST, the tables of the current version, the log
-/// of its memtable, and frozen logs that a memtable was replayed from.
+/// The database over bytes: its parts, and how they come up and go down. What it owns on the disk: LOCK (held),
+/// MANIFEST, the tables of the current version, and the logs of its memtables.
 ///
 /// Every step that changes the disk leaves a directory that opens to the same contents, whenever the power goes.
 template <class Alloc>
-class db_core {
+class db_core final : private release_bell::listener {
 public:
-    using version_type = version<Alloc>;
-
     static result<std::shared_ptr<db_core>> open(std::string_view directory, const options& opts, const Alloc& alloc) {
         io::file_system& fs = opts.file_system != nullptr ? *opts.file_system : io::default_file_system();
         if (auto ready = prepare_directory(fs, directory, opts); !ready) return std::move(ready).error();
-        auto lock = io::file::lock(fs, joined(directory, lock_name));
-        if (!lock) return std::move(lock).error();
-        auto core = std::allocate_shared<db_core>(alloc, fs, directory, opts, *std::move(lock), alloc);
-        if (auto recovered = core->recover(); !recovered) return std::move(recovered).error();
+        io::file lock;
+        if (!opts.read_only) {
+            auto taken = io::file::lock(fs, joined(directory, lock_name));
+            if (!taken) return std::move(taken).error();
+            lock = *std::move(taken);
+        }
+        auto core = std::allocate_shared<db_core>(alloc, fs, directory, opts, std::move(lock), alloc);
+        auto recovered = opts.read_only ? core->refresh() : core->recover();
+        if (!recovered) return std::move(recovered).error();
         return core;
     }
 
@@ -51,74 +63,237 @@ public:
           directory_(directory),
           options_(opts),
           lock_(std::move(lock)),
+          own_executor_(opts.background_threads),
+          bell_(std::allocate_shared<release_bell>(alloc, static_cast<release_bell::listener*>(this))),
           cache_(std::allocate_shared<db_cache<Alloc>>(alloc, opts.block_cache_bytes, alloc)),
-          memtable_(new_memtable()),
-          log_(new_log(0)) {
-        current_ = make_version(memtable_, table_list(alloc));
-    }
+          health_(opts.listener),
+          versions_(alloc, bell_),
+          memory_(options_, cache_),
+          tables_(fs, directory_, cache_, versions_, health_, alloc),
+          maintenance_(fs, directory_, options_, opts.executor != nullptr ? *opts.executor : own_executor_, tables_,
+                       versions_, memory_, health_, counted_, alloc),
+          writes_(fs, directory_, options_, versions_, maintenance_, memory_, health_, counted_, alloc) {}
     db_core(const db_core&) = delete;
     db_core& operator=(const db_core&) = delete;
     ~db_core() { static_cast<void>(close()); }
 
-    result<void> write(const batch_builder<Alloc>& batch, write_options how) {
-        if (auto ready = writable(); !ready) return ready;
-        if (batch.too_large()) return failure(errc::too_large, "a write batch has at most 2^32-1 bytes and operations");
-        if (batch.count() == 0) return {};
-        if (memtable_->memory_bytes() >= options_.write_buffer_bytes)
-            if (auto flushed = flush(); !flushed) return flushed;
-        if (auto logged = log_.append(batch.encoded()); !logged) return log_failed(std::move(logged).error());
-        if (how.sync.value_or(options_.sync))
-            if (auto synced = log_.sync(); !synced) return log_failed(std::move(synced).error());
-        apply(batch.encoded());
-        return {};
+    result<void> write(bytes_view operations, std::uint32_t count, write_options how) {
+        return writes_.write(operations, count, how.sync.value_or(options_.sync));
     }
 
-    /// Makes the memtable a table: the table, the MANIFEST that lists it, and only then away with the logs, oldest
-    /// first.
-    result<void> flush() {
-        if (auto ready = writable(); !ready) return ready;
-        if (memtable_->len() == 0) return {};
-        if (next_table_id_ > largest_id) return failure(errc::too_large, "no table id is left").in(directory_);
-        const std::uint64_t id = next_table_id_++;
-        memtable_cursor<Alloc> entries(memtable_, newest_sequence);
-        entries.seek_to_first();
-        const sst_options format{.block_size = options_.block_bytes,
-                                 .extended = options_.extended_tables,
-                                 .filter_bits_per_key = options_.filter_bits_per_key};
-        if (auto written = write_table_file(entries, fs_, directory_, id, format, alloc_); !written) return written;
-        if (auto listed = list_new_table(id); !listed) {
-            if (!failure_) static_cast<void>(fs_.remove(joined(directory_, table_name(id))));
-            return listed;
-        }
-        return remove_logs();
-    }
-
-    result<void> close() {
-        if (!lock_.is_open()) return {};
-        auto done = failure_ ? result<void>() : log_.close();
-        auto unlocked = lock_.close();
-        failure_ = failure(errc::closed, "the database was closed").in(directory_);
-        return done ? std::move(unlocked) : std::move(done);
-    }
+    /// Why writes are refused, if they are.
+    [[nodiscard]] result<void> writable() const { return health_.check(); }
 
     /// Calls `use` with the newest entry of `key`, tombstones included; not at all if there is none.
     template <class Use>
-    result<void> find(bytes_view key, Use use) const {
-        return find_newest(*current_, key, written_, use);
+    result<void> find(bytes_view key, const pinned_version<Alloc>* at, block_options how, Use use) {
+        const typename version_store<Alloc>::reading now(versions_);
+        auto& counted = now.counted();
+        const bool timed = counted.gets.fetch_add(1, std::memory_order_relaxed) % reads_per_sample == 0;
+        const stopwatch watch(timed);
+        const auto counting = [&](entry_view entry) {
+            if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
+            use(entry);
+        };
+        auto done = at != nullptr ? find_newest(**at, key, at->at(), how, counted, counting)
+                                  : find_newest(*now, key, now.at(), how, counted, counting);
+        if (timed) counted_.read_latency.add(watch.nanoseconds());
+        return done;
     }
-    /// Everything, as it is now.
-    [[nodiscard]] view_cursor<Alloc> view(merge_options how) const { return view_of(*current_, written_, how, alloc_); }
+    /// Many at once, as of one moment: `use(i, entry)` for each key that has an entry.
+    template <class Keys, class Use>
+    result<void> find_all(const Keys& keys, const pinned_version<Alloc>* at, block_options how, Use use) {
+        const typename version_store<Alloc>::reading now(versions_);
+        auto& counted = now.counted();
+        counted.gets.fetch_add(keys.size(), std::memory_order_relaxed);
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+            const auto use_one = [&](entry_view entry) {
+                if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
+                use(i, entry);
+            };
+            auto done = at != nullptr ? find_newest(**at, keys[i], at->at(), how, counted, use_one)
+                                      : find_newest(*now, keys[i], now.at(), how, counted, use_one);
+            if (!done) return done;
+        }
+        return {};
+    }
 
-    [[nodiscard]] const typename version_type::table_list& tables() const noexcept { return current_->tables; }
-    [[nodiscard]] const recovery_report& recovered() const noexcept { return recovered_; }
+    /// The state of this moment. over_budget, if pins hold too much memory already.
+    [[nodiscard]] result<pinned_version<Alloc>> pin() {
+        if (memory_.exceeded()) {
+            versions_.reclaim();  // perhaps what was let go has not been freed yet
+            memory_.update(versions_);
+            if (memory_.exceeded())
+                return failure(errc::over_budget, "snapshots and cursors hold what the memory budget has")
+                    .in(directory_);
+        }
+        return versions_.pin();
+    }
+    [[nodiscard]] view_cursor<Alloc> view(const pinned_version<Alloc>* at, merge_options how, block_options blocks) {
+        {
+            const typename version_store<Alloc>::reading now(versions_);
+            now.counted().cursors.fetch_add(1, std::memory_order_relaxed);
+        }
+        if (at != nullptr) return view_cursor<Alloc>(*at, how, blocks, alloc_);
+        auto pinned = pin();
+        if (!pinned) return view_cursor<Alloc>(std::move(pinned).error(), alloc_);
+        return view_cursor<Alloc>(*std::move(pinned), how, blocks, alloc_);
+    }
+
+    result<void> flush() {
+        auto frozen = writes_.freeze();
+        if (!frozen) return std::move(frozen).error();
+        if (!*frozen) return {};
+        return maintenance_.wait_flushed(**frozen);
+    }
+    result<void> compact(std::optional<bytes_view> from, std::optional<bytes_view> to) {
+        if (auto flushed = flush(); !flushed) return flushed;
+        return maintenance_.compact(from, to);
+    }
+    result<void> settle() {
+        if (auto good = health_.check(); !good) return good;
+        return maintenance_.settle();
+    }
+
+    result<void> checkpoint(std::string_view to) {
+        if (health_.closed()) return health_.check();
+        const typename table_store<Alloc>::file_hold hold(tables_);
+        return write_checkpoint(fs_, directory_, versions_.pin(), to, options_, alloc_);
+    }
+    result<verify_report> verify() {
+        if (health_.closed()) return std::move(health_.check()).error();
+        const typename table_store<Alloc>::file_hold hold(tables_);
+        const auto pinned = versions_.pin();
+        return verify_tables(fs_, directory_, *pinned, options_.read_only, alloc_);
+    }
+    result<sha256::digest> digest(const pinned_version<Alloc>* at) {
+        auto all = view(at, {.drop_tombstones = true}, {.fill_cache = false});
+        all.seek_to_first();
+        sha256_sink out;
+        if (auto done = serialize_stream(all, out, alloc_); !done) return std::move(done).error();
+        return out.finish();
+    }
+
+    [[nodiscard]] statistics stats() {
+        statistics out;
+        const auto& c = counted_;
+        out.writes = c.writes;
+        out.operations = c.operations;
+        out.groups = c.groups;
+        out.syncs = c.syncs;
+        out.write_latency = c.write_latency.summary();
+        out.read_latency = c.read_latency.summary();
+        out.user_bytes = c.user_bytes;
+        out.log_bytes = c.log_bytes;
+        out.flush_bytes = c.flush_bytes;
+        out.compaction_bytes = c.compaction_bytes;
+        out.compaction_bytes_read = c.compaction_bytes_read;
+        out.flushes = c.flushes;
+        out.compactions = c.compactions;
+        out.moves = c.moves;
+        out.stalls = c.stalls;
+        out.stall_nanoseconds = c.stall_nanoseconds;
+        out.longest_stall_nanoseconds = c.longest_stall_nanoseconds;
+        const auto& slots = versions_.slots();
+        out.gets = slots.sum(&read_counters::gets);
+        out.gets_found = slots.sum(&read_counters::found);
+        out.cursors = slots.sum(&read_counters::cursors);
+        out.tables_searched = slots.sum(&read_counters::tables_searched);
+        out.filter_misses = slots.sum(&read_counters::filter_misses);
+        out.cache_hits = cache_->hits();
+        out.cache_misses = cache_->misses();
+        const auto now = versions_.current();
+        now->tables->for_each([&](int level, const auto& t) {
+            auto& of = out.levels[static_cast<std::size_t>(level)];
+            ++of.tables;
+            of.bytes += t->file_bytes();
+        });
+        for (const auto& m : now->memtables) out.memory.memtables += m->entries.memory_bytes();
+        out.memory.cache = cache_->used();
+        out.memory.indexes = now->tables->memory_bytes();
+        out.memory.budget = options_.memory_budget_bytes;
+        out.pins = versions_.pins();
+        for (const auto& pin : out.pins) out.memory.pinned += pin.memory_bytes;
+        out.trouble = maintenance_.trouble();
+        if (auto good = health_.check(); !good) out.trouble = good.error();
+        return out;
+    }
+
+    /// Stops maintenance, then lets go of the log and the directory.
+    result<void> close() {
+        maintenance_.stop();
+        result<void> done;
+        writes_.between_writes([&] {
+            const bool sound = health_.good();
+            if (health_.close(failure(errc::closed, "the database was closed").in(directory_))) return;
+            bell_->disconnect();
+            if (sound) done = writes_.close_log();
+            auto unlocked = lock_.close();
+            if (done) done = std::move(unlocked);
+        });
+        return done;
+    }
+
+    [[nodiscard]] std::shared_ptr<const version<Alloc>> current() const { return versions_.current(); }
+    [[nodiscard]] recovery_report recovered() const {
+        const std::lock_guard guard(refreshing_);
+        return recovered_;
+    }
     [[nodiscard]] const Alloc& allocator() const noexcept { return alloc_; }
     [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
 
+    /// Of a database that was opened to read: moves on to the state of the directory as it is now. It is read and then
+    /// looked at again; if a writer changed it meanwhile, it is read anew.
+    result<void> refresh() {
+        if (!options_.read_only) return failure(errc::invalid_argument, "not opened with read_only").in(directory_);
+        if (health_.closed()) return health_.check();
+        const std::lock_guard one_at_a_time(refreshing_);
+        for (unsigned attempt = 0;; ++attempt) {
+            const auto before = directory_contents::read(fs_, directory_);
+            if (!before) return before.error();
+            if (!before->database()) return failure(errc::not_found, "there is no database").in(directory_);
+            auto memtable = writes_.new_memtable();
+            log_replay<Alloc> logs(fs_, memtable->entries, recovery_mode(), alloc_);
+            auto found = load(*before, logs);
+            const auto after = directory_contents::read(fs_, directory_);
+            const bool quiet = after && before->same_state(*after);
+            if (!found && quiet && attempt >= quiet_attempts) return std::move(found).error();
+            const auto lines = quiet ? listed(*after) : result<std::vector<manifest_line>>(failure(errc::stale, ""));
+            if (found && lines && found->lines == *lines) {
+                recovered_ = logs.report();
+                publish(std::move(memtable), nullptr, std::move(found->tables), logs.written());
+                health_.refuse(failure(errc::read_only, "opened to be read").in(directory_));
+                versions_.reclaim();
+                memory_.update(versions_);
+                return {};
+            }
+            if (attempt >= most_attempts)
+                return failure(errc::stale, "a writer changes the directory faster than it can be read").in(directory_);
+        }
+    }
+
 private:
-    using table_list = typename version_type::table_list;
+    static constexpr std::uint64_t reads_per_sample = 64;
+    static constexpr unsigned quiet_attempts = 2;
+    static constexpr unsigned most_attempts = 1000;
+
+    class sha256_sink final : public io::sink {
+    public:
+        result<void> append(bytes_view data) override {
+            hash_.update(data);
+            return {};
+        }
+        [[nodiscard]] sha256::digest finish() { return hash_.finish(); }
+
+    private:
+        sha256 hash_;
+    };
+
+    void pin_released() noexcept override { maintenance_.schedule_reclaim(); }
 
     // Refuses what can be refused without a trace.
     static result<void> prepare_directory(io::file_system& fs, std::string_view directory, const options& opts) {
+        if (opts.read_only) return {};
         if (opts.create_if_missing) return make_directories(fs, directory);
         const auto contents = directory_contents::read(fs, directory);
         if (!contents) return contents.error();
@@ -132,21 +307,53 @@ private:
         if (!contents) return std::move(contents).error();
         if (contents->database() && options_.error_if_exists)
             return failure(errc::exists, "there is a database already").in(directory_);
-        if (!contents->manifest && !(contents->tables.empty() && contents->frozen_logs.empty()))
-            return failure(errc::bad_manifest, "MANIFEST is missing, but there are tables or frozen logs")
-                .in(directory_);
+        auto memtable = writes_.new_memtable();
+        log_replay<Alloc> logs(fs_, memtable->entries, recovery_mode(), alloc_);
+        auto found = load(*contents, logs);
+        if (!found) return std::move(found).error();
+        recovered_ = logs.report();
 
-        if (auto opened = open_listed_tables(*contents); !opened) return opened;
-        log_replay<Alloc> logs(fs_, *memtable_, recovery_mode(), alloc_);
-        if (auto replayed = replay_logs(logs, *contents); !replayed) return replayed;
-
+        const bool settles = !logs.to_keep().empty() || !contents->frozen_logs.empty();
+        auto frozen = settles ? std::exchange(memtable, writes_.new_memtable()) : nullptr;
+        publish(memtable, frozen, std::move(found->tables), logs.written());
         if (!contents->manifest) {
             // Its directory's own name was perhaps never synced.
             if (auto synced = io::sync_directory(fs_, parent_directory(directory_)); !synced) return synced;
-            if (auto created = write_manifest(current_->tables); !created) return created;
+            if (auto created = tables_.write_manifest(); !created) return created;
         }
-        if (auto settled = settle_logs(logs, *contents); !settled) return settled;
-        return remove_orphans(*contents);
+        if (frozen)
+            if (auto settled = settle_logs(*frozen, logs, *contents); !settled) return settled;
+        if (auto removed = remove_orphans(*contents, found->lines); !removed) return removed;
+
+        const bool continues = contents->log && !frozen;
+        writes_.begin(std::move(memtable), continues ? std::optional(logs.intact_bytes()) : std::nullopt);
+        memory_.update(versions_);
+        maintenance_.schedule();
+        return {};
+    }
+
+    struct loaded {
+        std::vector<manifest_line> lines;
+        std::shared_ptr<const table_set<Alloc>> tables;
+    };
+
+    // The tables of MANIFEST; the logs are replayed.
+    result<loaded> load(const directory_contents& contents, log_replay<Alloc>& logs) {
+        auto lines = listed(contents);
+        if (!lines) return std::move(lines).error();
+        auto tables = tables_.open_listed(*lines, contents.highest_table_id);
+        if (!tables) return std::move(tables).error();
+        for (const std::uint64_t number : contents.frozen_logs)
+            if (auto done = logs.replay(joined(directory_, frozen_log_name(number)), true); !done)
+                return std::move(done).error();
+        if (contents.log)
+            if (auto done = logs.replay(joined(directory_, log_name), false); !done) return std::move(done).error();
+        return loaded{*std::move(lines), *std::move(tables)};
+    }
+    result<std::vector<manifest_line>> listed(const directory_contents& contents) const {
+        if (contents.manifest) return read_manifest(fs_, directory_);
+        if (contents.tables.empty() && contents.frozen_logs.empty()) return std::vector<manifest_line>();
+        return failure(errc::bad_manifest, "MANIFEST is missing, but there are tables or frozen logs").in(directory_);
     }
 
     [[nodiscard]] wal::recovery recovery_mode() const noexcept {
@@ -154,192 +361,64 @@ private:
                                                             : wal::recovery::point_in_time);
     }
 
-    result<void> open_listed_tables(const directory_contents& contents) {
-        std::vector<manifest_line> lines;
-        if (contents.manifest) {
-            auto read = read_manifest(fs_, directory_);
-            if (!read) return std::move(read).error();
-            lines = *std::move(read);
-        }
-        next_table_id_ = contents.highest_table_id + 1;
-        table_list tables(alloc_);
-        for (const auto& line : lines) {
-            auto opened = open_table(line);
-            if (!opened && opened.error().code == errc::not_found)
-                return failure(errc::bad_manifest, "lists " + table_name(line.id) + ", which is missing")
-                    .in(joined(directory_, manifest_name));
-            if (!opened) return std::move(opened).error();
-            tables.push_back(*std::move(opened));
-            next_table_id_ = std::max(next_table_id_, line.id + 1);
-        }
-        if (auto apart = check_levels(tables); !apart) return apart;
-        current_ = make_version(memtable_, std::move(tables));
-        return {};
-    }
-
-    // Above level 0 tables stand in key order and do not overlap.
-    result<void> check_levels(const table_list& tables) const {
-        std::shared_ptr<const db_table<Alloc>> left;
-        for (const auto& right : tables) {
-            if (right->level() == 0 || right->index().size() == 0) continue;
-            if (left && left->level() == right->level()) {
-                const auto last = left->largest_key(alloc_);
-                if (!last) return last.error();
-                if (bytes_view(*last) >= right->index()[0].first_key)
-                    return failure(errc::bad_manifest, table_name(left->id()) + " and " + table_name(right->id()) +
-                                                           " overlap or are out of order")
-                        .in(joined(directory_, manifest_name));
-            }
-            left = right;
-        }
-        return {};
-    }
-
-    result<std::shared_ptr<const db_table<Alloc>>> open_table(manifest_line line) const {
-        auto file = io::file::open(fs_, joined(directory_, table_name(line.id)), io::open_mode::read_no_follow);
-        if (!file) return std::move(file).error();
-        auto opened = table<Alloc>::open(*std::move(file), alloc_);
-        if (!opened) return std::move(opened).error();
-        return std::allocate_shared<const db_table<Alloc>>(alloc_, line.level, line.id, *std::move(opened), cache_);
-    }
-
-    result<void> replay_logs(log_replay<Alloc>& logs, const directory_contents& contents) {
-        for (const std::uint64_t number : contents.frozen_logs)
-            if (auto done = logs.replay(joined(directory_, frozen_log_name(number)), true); !done) return done;
-        frozen_logs_ = contents.frozen_logs;
-        if (contents.log) {
-            if (auto done = logs.replay(joined(directory_, log_name), false); !done) return done;
-            log_ = new_log(logs.intact_bytes());
-        }
-        log_exists_ = contents.log;
-        written_ = logs.written();
-        recovered_ = logs.report();
-        return {};
+    void publish(std::shared_ptr<db_memtable<Alloc>> active, std::shared_ptr<db_memtable<Alloc>> frozen,
+                 std::shared_ptr<const table_set<Alloc>> tables, sequence written) {
+        auto first = versions_.prepare();
+        first->memtables.push_back(std::move(active));
+        if (frozen) first->memtables.push_back(std::move(frozen));
+        first->tables = std::move(tables);
+        versions_.show(std::max(versions_.visible(), written));  // never back: a reader may be in an older version
+        versions_.publish(std::move(first), [](const version<Alloc>*, version<Alloc>&) {});
     }
 
     // Frozen logs, and damaged ones whose cut pieces are kept beside them, go: what they hold becomes a table.
-    result<void> settle_logs(const log_replay<Alloc>& logs, const directory_contents& contents) {
-        if (logs.to_keep().empty() && frozen_logs_.empty()) return {};
+    result<void> settle_logs(db_memtable<Alloc>& frozen, const log_replay<Alloc>& logs,
+                             const directory_contents& contents) {
         if (!logs.to_keep().empty())
             if (auto kept = keep_cuts(fs_, directory_, contents.highest_cut_log + 1, logs.to_keep()); !kept)
                 return kept;
-        return memtable_->len() == 0 ? remove_logs() : flush();
+        for (const std::uint64_t number : contents.frozen_logs) frozen.logs.push_back(frozen_log_name(number));
+        if (contents.log) frozen.logs.emplace_back(log_name);
+        if (frozen.entries.len() != 0) return maintenance_.flush_oldest(frozen);
+        auto next = versions_.prepare();
+        versions_.publish(std::move(next), [](const version<Alloc>* old, version<Alloc>& filled) {
+            filled.memtables.push_back(old->memtables.front());
+            filled.tables = old->tables;
+        });
+        return maintenance_.remove_logs(maintenance_.log_paths(frozen));
     }
 
-    result<void> remove_orphans(const directory_contents& contents) {
+    result<void> remove_orphans(const directory_contents& contents, const std::vector<manifest_line>& lines) {
         const auto remove = [&](const std::string& name) {
             return io::remove_if_present(fs_, joined(directory_, name));
         };
         for (const std::string& name : contents.temporaries)
             if (auto removed = remove(name); !removed) return removed;
         for (const std::uint64_t id : contents.tables) {
-            const auto is_this = [&](const auto& t) { return t->id() == id; };
-            if (std::ranges::any_of(current_->tables, is_this)) continue;
+            const auto is_this = [id](const manifest_line& line) { return line.id == id; };
+            if (std::ranges::any_of(lines, is_this)) continue;
             if (auto removed = remove(table_name(id)); !removed) return removed;
         }
         return {};
     }
 
-    // Makes table `id` a part of the version in place of the memtable. Whatever needs memory is done before MANIFEST
-    // says so.
-    result<void> list_new_table(std::uint64_t id) {
-        auto opened = open_table({0, id});
-        if (!opened) return std::move(opened).error();
-        table_list tables(alloc_);
-        tables.reserve(1 + current_->tables.size());
-        tables.push_back(*std::move(opened));
-        tables.insert(tables.end(), current_->tables.begin(), current_->tables.end());
-        auto fresh_memtable = new_memtable();
-        auto next = make_version(fresh_memtable, std::move(tables));
-        if (auto listed = write_manifest(next->tables); !listed) return listed;
-        memtable_ = std::move(fresh_memtable);
-        current_ = std::move(next);
-        return {};
-    }
-
-    // Replayed over the table that its memtable became, a log changes nothing; replayed over a newer one it would. So
-    // none may be left when the next table is written.
-    result<void> remove_logs() {
-        std::vector<std::string> names;
-        for (const std::uint64_t number : frozen_logs_) names.push_back(frozen_log_name(number));
-        if (log_exists_ || log_.len() != 0) names.emplace_back(log_name);
-        log_ = new_log(0);
-        for (const std::string& name : names) {
-            if (auto removed = io::remove_if_present(fs_, joined(directory_, name)); !removed)
-                return poison(std::move(removed).error());
-            if (auto synced = io::sync_directory(fs_, directory_); !synced) return poison(std::move(synced).error());
-        }
-        frozen_logs_ = {};
-        log_exists_ = false;
-        return {};
-    }
-
-    result<void> write_manifest(const table_list& tables) {
-        std::vector<manifest_line> lines;
-        for (const auto& t : tables) lines.push_back({t->level(), t->id()});
-        progress reached{};
-        auto done = replace_manifest(fs_, directory_, lines, reached);
-        if (done || reached == progress::nothing_written) return done;
-        if (done.error().code == errc::no_space && reached == progress::not_renamed) return done;
-        return poison(std::move(done).error());
-    }
-
-    void apply(bytes_view encoded) {
-        batch_reader batch(encoded);
-        bytes_view key;
-        entry_view entry;
-        applying_ = true;
-        while (batch.next(key, entry)) memtable_->add(key, entry, written_ + 1);
-        applying_ = false;
-        ++written_;
-    }
-
-    [[nodiscard]] result<void> writable() const {
-        if (failure_) return *failure_;
-        if (applying_)
-            return system_failure(
-                       "memory ran out while a batch that is in the log was applied; open the database again", ENOMEM)
-                .in(directory_);
-        return {};
-    }
-
-    [[nodiscard]] std::shared_ptr<memtable_core<Alloc>> new_memtable() const {
-        return std::allocate_shared<memtable_core<Alloc>>(alloc_, alloc_);
-    }
-    [[nodiscard]] wal::basic_writer<Alloc> new_log(std::uint64_t intact) const {
-        return {fs_, joined(directory_, log_name), intact, alloc_};
-    }
-    [[nodiscard]] std::shared_ptr<const version_type> make_version(std::shared_ptr<const memtable_core<Alloc>> memtable,
-                                                                   table_list tables) const {
-        return std::allocate_shared<const version_type>(alloc_, version_type{std::move(memtable), std::move(tables)});
-    }
-
-    LSM_COLD result<void> log_failed(error why) {
-        if (log_.failure()) return poison(std::move(why));
-        return why;  // a full disk: nothing of the write is left in the log
-    }
-    LSM_COLD result<void> poison(error why) {
-        why.what += " (the database takes no more writes until it is opened again)";
-        failure_ = why;
-        return why;
-    }
-
     [[no_unique_address]] Alloc alloc_;
     io::file_system& fs_;
     std::string directory_;
-    options options_;
+    const options options_;
     io::file lock_;
+    io::thread_executor own_executor_;
+    std::shared_ptr<release_bell> bell_;
     std::shared_ptr<db_cache<Alloc>> cache_;
-    std::shared_ptr<memtable_core<Alloc>> memtable_;
-    wal::basic_writer<Alloc> log_;
-    std::shared_ptr<const version_type> current_;
-    std::vector<std::uint64_t> frozen_logs_;  // replayed into memtable_, oldest first
-    bool log_exists_ = false;                 // at open, under its name
-    bool applying_ = false;                   // left so by an exception: the memtable lacks a part of what the log has
-    std::uint64_t next_table_id_ = 1;
-    sequence written_ = 0;
+    health health_;
+    write_counters counted_;
+    version_store<Alloc> versions_;
+    memory_budget<Alloc> memory_;
+    table_store<Alloc> tables_;
+    maintenance<Alloc> maintenance_;
+    write_path<Alloc> writes_;
+    mutable std::mutex refreshing_;
     recovery_report recovered_;
-    std::optional<error> failure_;  // why writes are refused
 };
 
 }  // namespace lsm::detail

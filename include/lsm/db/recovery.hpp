@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include <lsm/core/batch_coding.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/file_names.hpp>
 #include <lsm/db/options.hpp>
+#include <lsm/db/replay_buffer.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/memtable/memtable.hpp>
 #include <lsm/wal/reader.hpp>
@@ -30,11 +30,18 @@ struct directory_contents {
     /// Whether a database is here, whole or not.
     [[nodiscard]] bool database() const noexcept { return manifest || log || !tables.empty() || !frozen_logs.empty(); }
 
+    /// Whether the database's own files have the same names.
+    [[nodiscard]] bool same_state(const directory_contents& other) const {
+        return manifest == other.manifest && log == other.log && tables == other.tables &&
+               frozen_logs == other.frozen_logs;
+    }
+
     static result<directory_contents> read(io::file_system& fs, std::string_view directory) {
         directory_contents out;
         auto listed = fs.list(directory, [&](std::string_view name) { out.add(name); });
         if (!listed) return std::move(listed).error().in(directory);
         std::sort(out.frozen_logs.begin(), out.frozen_logs.end());
+        std::sort(out.tables.begin(), out.tables.end());
         return out;
     }
 
@@ -77,7 +84,7 @@ public:
     };
 
     log_replay(io::file_system& fs, memtable_core<Alloc>& into, wal::recovery mode, const Alloc& alloc)
-        : fs_(fs), into_(into), mode_(mode), alloc_(alloc) {}
+        : fs_(fs), into_(into), mode_(mode), alloc_(alloc), gathered_(alloc) {}
 
     /// Replays the log at `path`. A frozen log was synced before it was renamed, so it has no excuse for a torn end.
     result<void> replay(const std::string& path, bool frozen) {
@@ -97,8 +104,11 @@ public:
             auto record = records->next();
             if (!record) return std::move(record).error();
             if (!*record) break;
-            apply(**record);
+            gathered_.add(**record);
+            ++written_;
+            if (gathered_.memory_bytes() >= most_gathered_bytes) gathered_.drain(into_, written_);
         }
+        gathered_.drain(into_, written_);
         report_.records += records->records();
         intact_bytes_ = records->end();
         for (const auto& [offset, size] : records->cut_ranges()) leave_out({path, offset, size});
@@ -113,14 +123,7 @@ public:
     [[nodiscard]] const std::vector<cut>& to_keep() const noexcept { return to_keep_; }
 
 private:
-    // The reader has checked the batch.
-    void apply(bytes_view encoded) {
-        batch_reader batch(encoded);
-        bytes_view key;
-        entry_view entry;
-        ++written_;
-        while (batch.next(key, entry)) into_.add(key, entry, written_);
-    }
+    static constexpr std::size_t most_gathered_bytes = std::size_t{96} << 20;
 
     void leave_out(cut what) {
         report_.cut_bytes += what.size;
@@ -132,6 +135,7 @@ private:
     memtable_core<Alloc>& into_;
     wal::recovery mode_;
     Alloc alloc_;
+    replay_buffer<Alloc> gathered_;
     bool stopped_ = false;
     sequence written_ = 0;
     std::uint64_t intact_bytes_ = 0;

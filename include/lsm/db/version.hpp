@@ -1,158 +1,143 @@
 #pragma once
 
+#include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include <lsm/cache/block_cache.hpp>
 #include <lsm/core/bytes.hpp>
-#include <lsm/core/cursor.hpp>
 #include <lsm/core/entry.hpp>
-#include <lsm/core/range.hpp>
 #include <lsm/core/result.hpp>
+#include <lsm/db/db_table.hpp>
+#include <lsm/db/manifest.hpp>
+#include <lsm/db/reader_slots.hpp>
 #include <lsm/memtable/memtable.hpp>
-#include <lsm/merge/merging_iterator.hpp>
-#include <lsm/sstable/table.hpp>
 
 namespace lsm::detail {
 
+inline constexpr std::size_t level_count = highest_level + 1;
+
+/// The tables of the database at one time. Level 0 stands newest first; each other level in key order, without overlap.
+/// Immutable once it is part of a version.
 template <class Alloc>
-using db_cache = basic_block_cache<basic_block<Alloc>, capacity_in_bytes, Alloc>;
+struct table_set {
+    std::vector<table_list<Alloc>, typename std::allocator_traits<Alloc>::template rebind_alloc<table_list<Alloc>>>
+        levels;
 
-/// A table of the database: read through its block cache. A block_source.
-template <class Alloc>
-class db_table {
-public:
-    using block_type = basic_block<Alloc>;
+    explicit table_set(const Alloc& alloc) : levels(level_count, table_list<Alloc>(alloc), alloc) {}
 
-    db_table(int level, std::uint64_t id, table<Alloc> file, std::shared_ptr<db_cache<Alloc>> cache)
-        : level_(level), id_(id), file_(std::move(file)), cache_(std::move(cache)) {}
-
-    [[nodiscard]] int level() const noexcept { return level_; }
-    [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
-    [[nodiscard]] std::uint64_t file_bytes() const noexcept { return file_.file_bytes(); }
-    [[nodiscard]] const table_index<Alloc>& index() const noexcept { return file_.index(); }
-    [[nodiscard]] bool may_contain(bytes_view key) const noexcept { return file_.may_contain(key); }
-
-    /// The largest key, which extended tables know and others must look up. Requires a table with entries.
-    result<basic_bytes<Alloc>> largest_key(const Alloc& alloc) const {
-        if (const auto known = file_.extension().properties()) return basic_bytes<Alloc>(known->largest, alloc);
-        const auto last = load(index().size() - 1);
-        if (!last) return last.error();
-        return basic_bytes<Alloc>(last->key(last->size() - 1), alloc);
+    /// Calls `use` with the level and the pointer of each, in the order of MANIFEST.
+    template <class Use>
+    void for_each(Use use) const {
+        for (std::size_t level = 0; level < level_count; ++level)
+            for (const auto& t : levels[level]) use(static_cast<int>(level), t);
+    }
+    [[nodiscard]] std::vector<manifest_line> lines() const {
+        std::vector<manifest_line> out;
+        for_each([&](int level, const auto& t) { out.push_back({level, t->id()}); });
+        return out;
+    }
+    [[nodiscard]] std::size_t size() const noexcept {
+        std::size_t out = 0;
+        for (const auto& level : levels) out += level.size();
+        return out;
+    }
+    [[nodiscard]] std::uint64_t memory_bytes() const noexcept {
+        std::uint64_t out = 0;
+        for_each([&](int, const auto& t) { out += t->memory_bytes(); });
+        return out;
     }
 
-    result<block_type> load(std::size_t i) const {
-        const block_key place{id_, file_.index()[i].offset};
-        if (auto cached = cache_->get(place)) return *std::move(cached);
-        auto loaded = file_.load(i);
-        if (loaded) cache_->insert(place, *loaded);
-        return loaded;
+    /// The only table of a level above 0 that can hold `key`; null if there is none.
+    [[nodiscard]] const db_table<Alloc>* in_level(std::size_t level, bytes_view key) const noexcept {
+        const auto& tables = levels[level];
+        std::size_t low = 0;
+        std::size_t high = tables.size();
+        while (low < high) {
+            const std::size_t middle = low + (high - low) / 2;
+            if (tables[middle]->largest() < key)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        return low < tables.size() && tables[low]->smallest() <= key ? tables[low].get() : nullptr;
     }
-
-private:
-    int level_;
-    std::uint64_t id_;
-    table<Alloc> file_;
-    std::shared_ptr<db_cache<Alloc>> cache_;
 };
 
-/// What the database holds at one time: a memtable, and tables from the newest to the oldest. Immutable, except that
-/// the memtable grows: a reader sees it up to a sequence.
+/// A memtable of the database, and the logs that hold the same.
 template <class Alloc>
-struct version {
-    using table_list = std::vector<
-        std::shared_ptr<const db_table<Alloc>>,
-        typename std::allocator_traits<Alloc>::template rebind_alloc<std::shared_ptr<const db_table<Alloc>>>>;
+struct db_memtable {
+    memtable_core<Alloc> entries;
+    std::uint64_t number;           // in the order of their making
+    std::vector<std::string> logs;  // names, oldest first; set when it freezes
 
-    std::shared_ptr<const memtable_core<Alloc>> memtable;
-    table_list tables;
-};
-
-/// A memtable's or a table's cursor.
-template <class Alloc>
-class source_cursor {
-public:
-    source_cursor(memtable_cursor<Alloc> inner) : inner_(std::move(inner)) {}
-    source_cursor(table_cursor<db_table<Alloc>> inner) : inner_(std::move(inner)) {}
-
-    [[nodiscard]] bool valid() const {
-        return visit([](const auto& at) { return at.valid(); });
-    }
-    [[nodiscard]] bytes_view key() const {
-        return visit([](const auto& at) { return at.key(); });
-    }
-    [[nodiscard]] entry_view entry() const {
-        return visit([](const auto& at) { return at.entry(); });
-    }
-    [[nodiscard]] result<void> status() const {
-        return visit([](const auto& at) { return at.status(); });
-    }
-    void next() {
-        visit([](auto& at) { at.next(); });
-    }
-    void prev() {
-        visit([](auto& at) { at.prev(); });
-    }
-    void seek_to_first() {
-        visit([](auto& at) { at.seek_to_first(); });
-    }
-    void seek_to_last() {
-        visit([](auto& at) { at.seek_to_last(); });
-    }
-    void seek(bytes_view key) {
-        visit([key](auto& at) { at.seek(key); });
-    }
-
-private:
-    // Two alternatives, so a branch; std::visit would go through a table of functions.
-    template <class F>
-    decltype(auto) visit(F f) {
-        if (auto* const at = std::get_if<0>(&inner_)) return f(*at);
-        return f(*std::get_if<1>(&inner_));
-    }
-    template <class F>
-    decltype(auto) visit(F f) const {
-        if (const auto* const at = std::get_if<0>(&inner_)) return f(*at);
-        return f(*std::get_if<1>(&inner_));
-    }
-
-    std::variant<memtable_cursor<Alloc>, table_cursor<db_table<Alloc>>> inner_;
+    db_memtable(std::uint64_t n, const Alloc& alloc) : entries(alloc), number(n) {}
 };
 
 template <class Alloc>
-using view_cursor = merging_iterator<source_cursor<Alloc>, Alloc>;
+using memtable_list =
+    std::vector<std::shared_ptr<const db_memtable<Alloc>>, typename std::allocator_traits<Alloc>::template rebind_alloc<
+                                                               std::shared_ptr<const db_memtable<Alloc>>>>;
 
-/// All of a version as a reader at `at` sees it.
+/// What the database holds at one time. Immutable once it is published, except that the active memtable grows: a reader
+/// sees it up to a sequence, to be read after the version.
 template <class Alloc>
-[[nodiscard]] view_cursor<Alloc> view_of(const version<Alloc>& from, sequence at, merge_options options,
-                                         const Alloc& alloc) {
-    using source = source_cursor<Alloc>;
-    std::vector<source, typename std::allocator_traits<Alloc>::template rebind_alloc<source>> sources(alloc);
-    sources.reserve(1 + from.tables.size());
-    sources.emplace_back(memtable_cursor<Alloc>(from.memtable, at));
-    for (const auto& t : from.tables) sources.emplace_back(table_cursor<db_table<Alloc>>(t));
-    return view_cursor<Alloc>(std::move(sources), options, alloc);
-}
+struct version : std::enable_shared_from_this<version<Alloc>> {
+    memtable_list<Alloc> memtables;  // newest first; the first is the active one, the others wait to be flushed
+    std::shared_ptr<const table_set<Alloc>> tables;
+
+    // Of the version_store, for a version that is history.
+    mutable std::atomic<bool> superseded = false;
+    mutable std::chrono::steady_clock::time_point superseded_at;
+    mutable std::shared_ptr<const version> next_retired;
+
+    explicit version(const Alloc& alloc) : memtables(alloc) {}
+};
 
 /// Calls `use` with the newest entry of `key`, tombstones included, while it is in memory; not at all if there is none.
 template <class Alloc, class Use>
-result<void> find_newest(const version<Alloc>& in, bytes_view key, sequence at, Use use) {
-    if (const auto* const seen = in.memtable->find(key, at)) {
-        use(seen->entry());
-        return {};
-    }
-    for (const auto& t : in.tables) {
-        const auto found = find(*t, key);
+result<void> find_newest(const version<Alloc>& in, bytes_view key, sequence at, block_options how,
+                         read_counters& counted, Use use) {
+    for (const auto& memtable : in.memtables)
+        if (const auto* const seen = memtable->entries.find(key, at)) {
+            use(seen->entry());
+            return {};
+        }
+    std::uint64_t searched = 0;
+    std::uint64_t spared = 0;
+    const auto look_into = [&](const db_table<Alloc>& t) -> result<bool> {
+        if (!t.may_contain(key)) {
+            ++spared;
+            return false;
+        }
+        ++searched;
+        const auto found = find(table_reader<Alloc>(&t, how), key);
         if (!found) return found.error();
-        if (!*found) continue;
+        if (!*found) return false;
         use((*found)->entry);
+        return true;
+    };
+    const auto walk = [&]() -> result<void> {
+        for (const auto& t : in.tables->levels[0]) {
+            if (!t->covers(key)) continue;
+            if (const auto found = look_into(*t); !found || *found) return found ? result<void>() : found.error();
+        }
+        for (std::size_t level = 1; level < level_count; ++level) {
+            const auto* const t = in.tables->in_level(level, key);
+            if (t == nullptr) continue;
+            if (const auto found = look_into(*t); !found || *found) return found ? result<void>() : found.error();
+        }
         return {};
-    }
-    return {};
+    };
+    auto outcome = walk();
+    if (searched != 0) counted.tables_searched.fetch_add(searched, std::memory_order_relaxed);
+    if (spared != 0) counted.filter_misses.fetch_add(spared, std::memory_order_relaxed);
+    return outcome;
 }
 
 }  // namespace lsm::detail

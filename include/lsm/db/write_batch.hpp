@@ -69,6 +69,34 @@ private:
     bool too_large_ = false;
 };
 
+/// The encoding of one operation, on the stack as long as it is small.
+template <class Alloc>
+class operation_buffer {
+public:
+    explicit operation_buffer(const Alloc& alloc) : large_(alloc) {}
+
+    void append(const char* data, std::size_t size) {
+        if (large_.empty() && size <= sizeof small_ - used_) {
+            bytes_view(data, size).copy(small_ + used_, size);
+            used_ += size;
+            return;
+        }
+        if (large_.empty()) {
+            large_.reserve(used_ + size);
+            large_.assign(small_, used_);
+        }
+        large_.append(data, size);
+    }
+    [[nodiscard]] bytes_view view() const noexcept {
+        return large_.empty() ? bytes_view(small_, used_) : bytes_view(large_);
+    }
+
+private:
+    char small_[512];
+    std::size_t used_ = 0;
+    basic_bytes<Alloc> large_;
+};
+
 }  // namespace lsm::detail
 
 namespace lsm {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <span>
@@ -54,12 +55,14 @@ public:
         : fs_(std::exchange(other.fs_, nullptr)),
           handle_(other.handle_),
           end_(other.end_),
+          started_(other.started_),
           path_(std::move(other.path_)) {}
     file& operator=(file&& other) noexcept {
         file old(std::move(*this));
         fs_ = std::exchange(other.fs_, nullptr);
         handle_ = other.handle_;
         end_ = other.end_;
+        started_ = other.started_;
         path_ = std::move(other.path_);
         return *this;
     }
@@ -116,6 +119,12 @@ public:
         return {};
     }
 
+    /// Begins to bring what was appended to the disk, a piece at a time: for files that are synced at their end.
+    void start_sync() {
+        if (end_ - started_ < smallest_start) return;
+        fs_->start_sync(handle_, started_, end_ - started_);
+        started_ = end_;
+    }
     result<void> sync_data() {
         return named(detail::uninterrupted([&] { return fs_->sync_data(handle_); }));
     }
@@ -125,7 +134,11 @@ public:
     result<void> truncate(std::uint64_t size) {
         auto done = named(detail::uninterrupted([&] { return fs_->truncate(handle_, size); }));
         if (done) end_ = size;
+        if (done) started_ = std::min(started_, size);
         return done;
+    }
+    result<void> allocate(std::uint64_t size) {
+        return named(detail::uninterrupted([&] { return fs_->allocate(handle_, size); }));
     }
     result<std::uint64_t> size() const { return named(fs_->size(handle_)); }
 
@@ -149,9 +162,12 @@ private:
         return done;
     }
 
+    static constexpr std::uint64_t smallest_start = std::uint64_t{1} << 20;
+
     file_system* fs_ = nullptr;
     file_system::handle handle_ = -1;
     std::uint64_t end_ = 0;
+    std::uint64_t started_ = 0;  // up to where start_sync() was told
     std::string path_;
 };
 

@@ -40,7 +40,12 @@ public:
     virtual result<std::size_t> write_at(handle file, std::uint64_t offset, bytes_view data) = 0;
     /// The file's bytes, and what is needed to find them again, are on the disk.
     virtual result<void> sync_data(handle file) = 0;
-    /// The same, and all other metadata.
+    /// Begins to bring a stretch of the file's bytes to the disk, so that a later sync has less to wait for. Promises
+    /// nothing.
+    virtual void start_sync(handle file, std::uint64_t offset, std::uint64_t size) {
+        static_cast<void>(file), static_cast<void>(offset), static_cast<void>(size);
+    }
+    /// The same as sync_data, and all other metadata.
     virtual result<void> sync(handle file) = 0;
     virtual result<std::uint64_t> size(handle file) = 0;
     virtual result<void> truncate(handle file, std::uint64_t size) = 0;

@@ -57,6 +57,14 @@ public:
     result<void> truncate(handle file, std::uint64_t size) override {
         return checked("ftruncate", ::ftruncate(file, static_cast<off_t>(size)));
     }
+    void start_sync([[maybe_unused]] handle file, [[maybe_unused]] std::uint64_t offset,
+                    [[maybe_unused]] std::uint64_t size) override {
+#if defined(SYNC_FILE_RANGE_WRITE)
+        static_cast<void>(::sync_file_range(file, static_cast<off_t>(offset), static_cast<off_t>(size),
+                                            SYNC_FILE_RANGE_WRITE));
+#endif
+    }
+
     result<void> allocate(handle file, std::uint64_t size) override {
 #if defined(__APPLE__)
         return truncate(file, size);

@@ -30,11 +30,16 @@ private:
     String* out_;
 };
 
-/// Appends to a file that lives elsewhere.
+/// Appends to a file that lives elsewhere, and that is to be synced at the end: what comes is on its way to the disk
+/// meanwhile.
 class file_sink final : public sink {
 public:
     explicit file_sink(file& out) noexcept : out_(&out) {}
-    result<void> append(bytes_view data) override { return out_->append(data); }
+    result<void> append(bytes_view data) override {
+        auto done = out_->append(data);
+        if (done) out_->start_sync();
+        return done;
+    }
 
 private:
     file* out_;

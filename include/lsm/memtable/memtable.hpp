@@ -44,6 +44,8 @@ public:
         size_bytes_.store(bytes, std::memory_order_relaxed);
         newest_.store(at, std::memory_order_release);
     }
+    /// As skip_list::reserve().
+    void reserve(std::size_t entries, std::size_t bytes) { entries_.reserve(entries, bytes); }
     /// The newest sequence that was added; 0 before the first.
     [[nodiscard]] sequence newest() const noexcept { return newest_.load(std::memory_order_acquire); }
 
@@ -56,6 +58,8 @@ public:
     [[nodiscard]] std::size_t len() const noexcept { return len_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return entries_.memory_bytes(); }
+    /// Of these, what is not left for more entries. The writer only.
+    [[nodiscard]] std::size_t used_bytes() const noexcept { return entries_.used_bytes(); }
     [[nodiscard]] const skip_list<Alloc>& entries() const noexcept { return entries_; }
     [[nodiscard]] const Alloc& allocator() const noexcept { return alloc_; }
 

@@ -119,20 +119,28 @@ public:
         return nullptr;
     }
 
+    /// Sees to it that add() of so many entries, whose keys and values have `bytes` together, does not throw. The
+    /// writer only. Throws what Alloc throws; then nothing has changed.
+    void reserve(std::size_t entries, std::size_t bytes) {
+        memory_.reserve(bytes +
+                        entries * (node::bytes({}, most_levels) + alignof(node) + sizeof(version) + alignof(version)));
+    }
+
     [[nodiscard]] const node* first() const noexcept { return head_->next(0); }
 
     /// The first node whose key is not below `key`; null if there is none. Expected O(log n).
     [[nodiscard]] const node* not_below(bytes_view key) const noexcept {
-        return descend([&, prefix = prefix_of(key)](const node* n) { return n->below(key, prefix); })->next(0);
+        return descend([&, prefix = prefix_of(key)](const node* n) { return n->below(key, prefix); }).behind;
     }
     /// The last node whose key is below `key`; null if there is none. Expected O(log n).
     [[nodiscard]] const node* last_below(bytes_view key) const noexcept {
-        return unless_head(descend([&, prefix = prefix_of(key)](const node* n) { return n->below(key, prefix); }));
+        return unless_head(descend([&, prefix = prefix_of(key)](const node* n) { return n->below(key, prefix); }).at);
     }
     [[nodiscard]] const node* last() const noexcept {
-        return unless_head(descend([](const node*) { return true; }));
+        return unless_head(descend([](const node*) { return true; }).at);
     }
 
+    [[nodiscard]] std::size_t used_bytes() const noexcept { return memory_.used_bytes(); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return memory_.memory_bytes(); }
 
 private:
@@ -158,9 +166,15 @@ private:
         return ::new (raw) node(key, prefix_of(key), height, only);
     }
 
-    // Walks right while `go_on` says so, then down, to the last node for which it did.
+    struct place {
+        const node* at;
+        const node* behind;  // not to be loaded again: a writer may have put another one in between
+    };
+
+    // Walks right while `go_on` says so, then down, to the last node for which it did and the first for which it did
+    // not.
     template <class GoOn>
-    [[nodiscard]] const node* descend(GoOn go_on) const noexcept {
+    [[nodiscard]] place descend(GoOn go_on) const noexcept {
         const node* at = head_;
         const node* stop = nullptr;  // the node that ended the level above ends this one too
         for (unsigned level = most_levels; level-- > 0;) {
@@ -171,7 +185,7 @@ private:
             }
             stop = next;
         }
-        return at;
+        return {at, stop};
     }
     [[nodiscard]] const node* unless_head(const node* at) const noexcept { return at == head_ ? nullptr : at; }
 

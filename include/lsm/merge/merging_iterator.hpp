@@ -19,6 +19,10 @@ struct merge_options {
     bool drop_tombstones = false;
 };
 
+/// Asks for a merge that stands nowhere until it is told to seek.
+struct not_positioned_t {};
+inline constexpr not_positioned_t not_positioned;
+
 /// The merge of k cursors, the newest first, as one cursor: each key once, with the entry of the first source that has
 /// it.
 ///
@@ -32,14 +36,19 @@ public:
     template <class SourceAlloc>
     explicit merging_iterator(std::vector<Cursor, SourceAlloc> newest_first, merge_options options = {},
                               const Alloc& alloc = {})
-        : sources_(alloc), heap_(alloc), options_(options) {
-        sources_.reserve(newest_first.size());
-        for (Cursor& source : newest_first) sources_.push_back(std::move(source));
-        heap_.reserve(sources_.size());
+        : merging_iterator(std::move(newest_first), options, alloc, not_positioned) {
         if constexpr (cursor<Cursor>)
             seek_to_first();
         else
             collect(direction::forward);
+    }
+    template <class SourceAlloc>
+    merging_iterator(std::vector<Cursor, SourceAlloc> newest_first, merge_options options, const Alloc& alloc,
+                     not_positioned_t)
+        : sources_(alloc), heap_(alloc), options_(options) {
+        sources_.reserve(newest_first.size());
+        for (Cursor& source : newest_first) sources_.push_back(std::move(source));
+        heap_.reserve(sources_.size());
     }
 
     [[nodiscard]] bool valid() const noexcept { return valid_; }

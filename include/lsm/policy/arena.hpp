@@ -42,6 +42,18 @@ public:
         return allocate_elsewhere(size);
     }
 
+    /// Sees to it that pieces of `size` bytes together, what alignment adds included, need nothing from Alloc. What is
+    /// left of the current chunk may be lost. Throws what Alloc throws; then nothing has changed.
+    void reserve(std::size_t size) {
+        if (size <= left_) return;
+        const std::size_t total =
+            std::max(size + sizeof(chunk), std::clamp(memory_bytes(), smallest_chunk, largest_chunk));
+        free_ = add_chunk((total + sizeof(unit) - 1) / sizeof(unit));
+        left_ = total - sizeof(chunk);
+    }
+
+    /// Bytes held from Alloc, but for what the current chunk has left. The thread that allocates only.
+    [[nodiscard]] std::size_t used_bytes() const noexcept { return memory_bytes() - left_; }
     /// Bytes held from Alloc, used or not. Any thread may ask.
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return held_.load(std::memory_order_relaxed); }
 

@@ -177,6 +177,7 @@ public:
         return out;
     }
 
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return area_.capacity(); }
     /// False only for keys that the table does not have.
     [[nodiscard]] bool may_contain(bytes_view key) const noexcept {
         return filter_.empty() || filter_may_contain(filter_.in(area_), xxh64(key));

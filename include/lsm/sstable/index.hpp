@@ -46,6 +46,9 @@ public:
         const index_entry last = (*this)[size() - 1];
         return last.offset + last.size;
     }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return data_.capacity() + starts_.capacity() * sizeof(std::size_t);
+    }
     /// As it stands in the file.
     [[nodiscard]] bytes_view raw() const noexcept { return data_; }
 

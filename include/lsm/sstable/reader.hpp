@@ -26,7 +26,8 @@ class basic_sst_reader {
 public:
     using policies_type = Policies;
     using lookup = basic_lookup<typename Policies::value_type>;
-    using cursor = typed_cursor<Policies, detail::range_cursor<detail::table_cursor<table>, alloc>, true>;
+    using cursor =
+        typed_cursor<Policies, detail::range_cursor<detail::table_cursor<std::shared_ptr<const table>>, alloc>, true>;
 
     /// A part of the keys: from `from` (included) to `to` (not included), backwards if `reverse`.
     struct range {
@@ -63,11 +64,14 @@ public:
         if (part.from) bounds.from.set(detail::encoded_key<Policies>(*part.from, table_->allocator()).view());
         if (part.to) bounds.to.set(detail::encoded_key<Policies>(*part.to, table_->allocator()).view());
         bounds.reverse = part.reverse;
-        return cursor({detail::table_cursor<table>(table_), std::move(bounds)}, table_->allocator());
+        return cursor({detail::table_cursor<std::shared_ptr<const table>>(table_), std::move(bounds)},
+                      table_->allocator());
     }
 
     /// The entries as bytes, for a merge; seek first.
-    [[nodiscard]] detail::table_cursor<table> byte_cursor() const { return detail::table_cursor<table>(table_); }
+    [[nodiscard]] detail::table_cursor<std::shared_ptr<const table>> byte_cursor() const {
+        return detail::table_cursor<std::shared_ptr<const table>>(table_);
+    }
 
     /// Entries, tombstones included. Reads and checks every block: O(file), with one block in memory.
     result<std::uint64_t> len() const {

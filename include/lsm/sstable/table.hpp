@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include <lsm/core/bytes.hpp>
@@ -56,12 +57,15 @@ public:
     [[nodiscard]] const io::file& file() const noexcept { return file_; }
     [[nodiscard]] const Alloc& allocator() const noexcept { return alloc_; }
 
-    /// Reads and checks block `i`.
-    result<block_type> load(std::size_t i) const {
+    /// Bytes held in memory for as long as the table is open, about.
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return index_.memory_bytes() + extension_.memory_bytes(); }
+
+    /// Reads and checks block `i`; its checksum only if `verify`.
+    result<block_type> load(std::size_t i, bool verify = true) const {
         const auto [first_key, offset, size] = index_[i];
         basic_bytes<Alloc> raw(static_cast<std::size_t>(size), '\0', alloc_);
         if (auto read = file_.read_exactly(offset, {raw.data(), raw.size()}); !read) return std::move(read).error();
-        if (!extension_.block_is_good(i, raw))
+        if (verify && !extension_.block_is_good(i, raw))
             return failure_at(offset, errc::bad_checksum, "the block is not what was written").in(file_.path());
         auto block = block_type::decode(std::move(raw), first_key, offset, alloc_);
         if (!block) return std::move(block).error().in(file_.path());
@@ -119,11 +123,14 @@ result<std::optional<pinned_entry<typename Source::block_type>>> find(const Sour
     return pinned_entry<typename Source::block_type>{*std::move(block), entry};
 }
 
-/// Walks a table with one block in memory, and shares the table's ownership.
-template <block_source Source>
+/// Walks a table with one block in memory. `Pointer` points to a block_source: a shared one keeps the table open.
+template <class Pointer>
 class table_cursor {
+    using source_type = std::remove_cvref_t<decltype(*std::declval<const Pointer&>())>;
+    static_assert(block_source<source_type>);
+
 public:
-    explicit table_cursor(std::shared_ptr<const Source> source) : source_(std::move(source)) {}
+    explicit table_cursor(Pointer source) : source_(std::move(source)) {}
 
     [[nodiscard]] bool valid() const noexcept { return valid_; }
     [[nodiscard]] bytes_view key() const noexcept { return block_.key(at_); }
@@ -179,8 +186,8 @@ private:
         return valid_ = true;
     }
 
-    std::shared_ptr<const Source> source_;
-    typename Source::block_type block_;
+    Pointer source_;
+    typename source_type::block_type block_;
     std::size_t number_ = 0;
     std::size_t at_ = 0;
     bool valid_ = false;

@@ -35,7 +35,7 @@ public:
     /// those of a strict_tail reader.
     static result<basic_writer> open(io::file_system& fs, std::string_view path, const Alloc& alloc = {}) {
         auto log = io::file::open(fs, path, io::open_mode::read_no_follow);
-        if (!log && log.error().code == errc::not_found) return basic_writer(fs, path, 0, alloc);
+        if (!log && log.error().code == errc::not_found) return basic_writer(fs, path, std::nullopt, alloc);
         if (!log) return std::move(log).error();
         auto records = basic_reader<Alloc>::open(*std::move(log), recovery::strict_tail, alloc);
         if (!records) return std::move(records).error();
@@ -46,10 +46,16 @@ public:
         }
     }
 
-    /// Continues behind the first `intact` bytes of the log at `path`, which a reader has found to be intact; 0 for a
-    /// log that is missing or of no use.
-    basic_writer(io::file_system& fs, std::string_view path, std::uint64_t intact, const Alloc& alloc = {})
-        : fs_(&fs), path_(path), len_(intact), record_(alloc) {}
+    /// Continues behind the first `intact` bytes of the log at `path`, which a reader has found to be intact; without a
+    /// number, there is no log.
+    basic_writer(io::file_system& fs, std::string_view path, std::optional<std::uint64_t> intact,
+                 const Alloc& alloc = {})
+        : fs_(&fs), path_(path), len_(intact.value_or(0)), exists_(intact.has_value()), record_(alloc) {}
+
+    /// From now on sync() sees to it that there is disk space for so many bytes more than are written: to write where
+    /// the file need not grow makes a sync cheaper. The file is longer than its records then, until close(). 0 for
+    /// none.
+    void preallocate(std::uint64_t bytes) noexcept { preallocation_ = bytes; }
 
     /// Writes one record with an encoded write batch in it; on the disk it is after sync(). too_large for a batch of
     /// more than 2^32-1 bytes.
@@ -58,20 +64,33 @@ public:
         if (batch.size() > max_length)
             return detail::failure(errc::too_large, "a write batch has at most 2^32-1 bytes");
         if (auto checked = detail::check_batch(batch); !checked) return checked;  // or the log could not be read again
+        begin_record();
+        add_to_record(batch);
+        return append_record();
+    }
+
+    /// The same in pieces, for who knows that they are a write batch of at most max_length bytes together, and has
+    /// begun with its count.
+    void begin_record() { record_.assign(detail::log_header_bytes, '\0'); }
+    void add_to_record(bytes_view piece) {
+        detail::make_room(record_, piece.size());
+        record_.append(piece);
+    }
+    void add_to_record(std::uint32_t number) { detail::append_le(record_, number); }
+    result<void> append_record() {
+        if (failure_) return *failure_;
         if (!log_.is_open())
             if (auto started = start(); !started) return started;
-
-        char header[detail::log_header_bytes];
-        detail::store_le(header, static_cast<std::uint32_t>(batch.size()));
-        detail::store_le(header + 4, crc32(batch));
-        record_.assign(header, sizeof header);
-        const bool whole = batch.size() <= largest_copy;
-        if (whole) record_.append(batch);
+        const bytes_view batch = bytes_view(record_).substr(detail::log_header_bytes);
+        detail::store_le(record_.data(), static_cast<std::uint32_t>(batch.size()));
+        detail::store_le(record_.data() + 4, crc32(batch));
         auto written = log_.append(record_);
-        if (written && !whole) written = log_.append(batch);
+        const std::uint64_t size = record_.size();
+        if (record_.capacity() > largest_kept) record_ = basic_bytes<Alloc>(record_.get_allocator());
         if (!written) return take_back(std::move(written).error());
-        len_ += sizeof header + batch.size();
+        len_ += size;
         synced_ = false;
+        log_.start_sync();  // for what is written without sync(), until rotate()
         return {};
     }
 
@@ -79,15 +98,42 @@ public:
     result<void> sync() {
         if (failure_) return *failure_;
         if (synced_) return {};
-        if (auto done = log_.sync_data(); !done) return fail(std::move(done).error());
-        synced_ = true;
-        return {};
+        if (auto named = sync_name(); !named) return named;
+        if (preallocation_ != 0 && len_ >= allocated_) {
+            allocated_ = len_ + preallocation_;
+            if (!log_.allocate(allocated_)) allocated_ += preallocation_;  // not all disks can: no harm, try it later
+        }
+        return sync_bytes();
     }
 
     /// Syncs and closes the log, of which path() then is all that is left.
     result<void> close() {
-        if (auto synced = sync(); !synced) return synced;
+        if (failure_) return *failure_;
+        if (allocated_ > len_ && log_.is_open()) {
+            if (auto cut = log_.truncate(len_); !cut) return fail(std::move(cut).error());
+            allocated_ = 0;
+            synced_ = false;
+        }
+        if (auto named = sync_name(); !named) return named;
+        if (auto synced = sync_bytes(); !synced) return synced;
         return log_.close();
+    }
+
+    /// Gives the log another name, durably, and closes it: the writer goes on with a log that is not there yet. After
+    /// an error the log has the old name, or failure() says why the writer has stopped.
+    result<void> rotate(std::string_view to) {
+        if (failure_) return *failure_;
+        if (!log_.is_open())
+            if (auto started = start(); !started) return started;
+        if (auto synced = sync_bytes(); !synced) return synced;
+        if (auto renamed = fs_->rename(path_, to); !renamed) return std::move(renamed).error().in(path_);
+        exists_ = false;
+        if (auto synced = io::sync_directory(*fs_, detail::parent_directory(path_)); !synced)
+            return fail(std::move(synced).error());
+        static_cast<void>(log_.close());  // everything in it is on the disk
+        name_synced_ = true;
+        len_ = allocated_ = 0;
+        return {};
     }
 
     /// The length of the log in bytes, intact records only.
@@ -97,10 +143,27 @@ public:
     [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
 
 private:
-    static constexpr std::size_t largest_copy = std::size_t{64} << 10;
+    static constexpr std::size_t piece_bytes = std::size_t{64} << 10;
+    static constexpr std::size_t largest_kept = std::size_t{1} << 20;
 
-    // The new file begins with the intact records of the old one.
+    result<void> sync_name() {
+        if (name_synced_) return {};
+        if (auto synced = io::sync_directory(*fs_, detail::parent_directory(path_)); !synced)
+            return fail(std::move(synced).error());
+        name_synced_ = true;
+        return {};
+    }
+    result<void> sync_bytes() {
+        if (synced_) return {};
+        if (auto done = log_.sync_data(); !done) return fail(std::move(done).error());
+        synced_ = true;
+        return {};
+    }
+
+    // The new file begins with the intact records of the old one, and replaces it whole; where nothing is, nothing
+    // needs replacing.
     result<void> start() {
+        if (!exists_) return create();
         const std::string temporary = path_ + ".tmp";
         if (auto removed = io::remove_if_present(*fs_, temporary); !removed) return removed;
         auto fresh = io::file::open(*fs_, temporary, io::open_mode::create_exclusive);
@@ -118,19 +181,31 @@ private:
         return {};
     }
 
+    result<void> create() {
+        auto fresh = io::file::open(*fs_, path_, io::open_mode::create_exclusive);
+        if (!fresh)
+            return fresh.error().code == errc::no_space ? std::move(fresh).error() : fail(std::move(fresh).error());
+        exists_ = true;
+        name_synced_ = false;
+        log_ = *std::move(fresh);
+        return {};
+    }
+
     result<void> copy_intact(io::file& to) {
         auto from = io::file::open(*fs_, path_, io::open_mode::read_no_follow);
         if (!from) return std::move(from).error();
-        for (std::uint64_t at = 0; at < len_; at += record_.size()) {
-            record_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(largest_copy, len_ - at)));
-            if (auto read = from->read_exactly(at, {record_.data(), record_.size()}); !read) return read;
-            if (auto written = to.append(record_); !written) return written;
+        basic_bytes<Alloc> piece(record_.get_allocator());
+        for (std::uint64_t at = 0; at < len_; at += piece.size()) {
+            piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(piece_bytes, len_ - at)));
+            if (auto read = from->read_exactly(at, {piece.data(), piece.size()}); !read) return read;
+            if (auto written = to.append(piece); !written) return written;
         }
         return {};
     }
 
     LSM_COLD result<void> take_back(error why) {
         if (why.code != errc::no_space || !log_.truncate(len_)) return fail(std::move(why));
+        allocated_ = len_;
         return why;
     }
     LSM_COLD result<void> fail(error why) {
@@ -142,6 +217,10 @@ private:
     std::string path_;
     io::file log_;
     std::uint64_t len_;
+    std::uint64_t preallocation_ = 0;
+    std::uint64_t allocated_ = 0;  // how far the file reaches, if beyond len_
+    bool exists_;                  // something has the log's name
+    bool name_synced_ = true;      // and will have it after a crash
     bool synced_ = true;
     basic_bytes<Alloc> record_;
     std::optional<error> failure_;

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lsm/core/result.hpp>
+#include <lsm/db/compact.hpp>
+#include <lsm/db/file_names.hpp>
+#include <lsm/db/manifest.hpp>
+#include <lsm/db/options.hpp>
+#include <lsm/db/recovery.hpp>
+#include <lsm/db/view.hpp>
+#include <lsm/io/file.hpp>
+#include <lsm/io/replacement.hpp>
+#include <lsm/memtable/memtable.hpp>
+#include <lsm/merge/merging_iterator.hpp>
+
+namespace lsm::detail {
+
+/// Copies a file, durably, but for its name.
+inline result<void> copy_file(io::file_system& fs, const std::string& from, const std::string& to) {
+    auto source = io::file::open(fs, from, io::open_mode::read_no_follow);
+    if (!source) return std::move(source).error();
+    const auto size = source->size();
+    if (!size) return size.error();
+    auto target = io::file::open(fs, to, io::open_mode::create_exclusive);
+    if (!target) return std::move(target).error();
+    std::vector<char> piece(std::size_t{256} << 10);
+    for (std::uint64_t at = 0; at < *size;) {
+        const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), *size - at));
+        if (auto read = source->read_exactly(at, {piece.data(), length}); !read) return read;
+        if (auto written = target->append({piece.data(), length}); !written) return written;
+        at += length;
+    }
+    if (auto synced = target->sync(); !synced) return synced;
+    return target->close();
+}
+
+/// Makes a database of a pinned version in the directory `to`: its tables get a second name there (on another file
+/// system, a copy), its memtables become a table, and MANIFEST comes last, so that a crash leaves no database that
+/// lacks something. Requires that the version's files keep their names meanwhile. Errors: exists, if files of a
+/// database are there already; no_space, io: what was made stays, without a MANIFEST.
+template <class Alloc>
+result<void> write_checkpoint(io::file_system& fs, std::string_view directory, const pinned_version<Alloc>& from,
+                              std::string_view to, const options& how, const Alloc& alloc) {
+    if (auto made = make_directories(fs, to); !made) return made;
+    const auto contents = directory_contents::read(fs, to);
+    if (!contents) return contents.error();
+    if (contents->database() || !contents->temporaries.empty())
+        return failure(errc::exists, "there are files of a database already").in(to);
+
+    std::vector<manifest_line> lines = from->tables->lines();
+    std::uint64_t next_id = 1;
+    for (const auto& line : lines) {
+        const std::string source = joined(directory, table_name(line.id));
+        const std::string target = joined(to, table_name(line.id));
+        if (auto linked = fs.link(source, target); !linked)
+            if (auto copied = copy_file(fs, source, target); !copied) return copied;
+        next_id = std::max(next_id, line.id + 1);
+    }
+
+    std::vector<memtable_cursor<Alloc>,
+                typename std::allocator_traits<Alloc>::template rebind_alloc<memtable_cursor<Alloc>>>
+        memtables(alloc);
+    for (const auto& m : from->memtables)
+        memtables.emplace_back(std::shared_ptr<const memtable_core<Alloc>>(std::shared_ptr<void>(), &m->entries),
+                               from.at());
+    merging_iterator<memtable_cursor<Alloc>, Alloc> entries(std::move(memtables), merge_options{}, alloc);
+    if (entries.valid()) {
+        const sst_options format{.block_size = how.block_bytes,
+                                 .extended = how.extended_tables,
+                                 .filter_bits_per_key = how.filter_bits_per_key};
+        if (auto written = write_table_file(entries, fs, to, next_id, format, alloc); !written) return written;
+        lines.insert(lines.begin(), {0, next_id});
+    }
+    if (auto synced = io::sync_directory(fs, to); !synced) return synced;
+    progress reached{};
+    return replace_manifest(fs, to, lines, reached);
+}
+
+}  // namespace lsm::detail

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include <lsm/core/result.hpp>
+#include <lsm/db/event_listener.hpp>
+
+namespace lsm::detail {
+
+/// Whether a database takes writes. The first reason why not stays, until it is closed. Any thread.
+class health {
+public:
+    explicit health(event_listener* listener) noexcept : listener_(listener) {}
+
+    /// Ok, or why writes are refused.
+    [[nodiscard]] result<void> check() const {
+        if (good_.load(std::memory_order_acquire)) return {};
+        const std::lock_guard guard(mutex_);
+        return *trouble_;
+    }
+    [[nodiscard]] bool good() const noexcept { return good_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool closed() const {
+        const std::lock_guard guard(mutex_);
+        return closed_;
+    }
+
+    /// From now on writes are refused: what is on the disk may not be what memory says.
+    LSM_COLD error poison(error why) {
+        why.what += " (the database takes no more writes until it is opened again)";
+        {
+            const std::lock_guard guard(mutex_);
+            if (trouble_) return *trouble_;
+            trouble_ = why;
+            good_.store(false, std::memory_order_release);
+        }
+        if (listener_ != nullptr) listener_->failed(why);
+        return why;
+    }
+    /// The same without anything being wrong.
+    void refuse(error why) {
+        const std::lock_guard guard(mutex_);
+        if (closed_) return;
+        trouble_ = std::move(why);
+        good_.store(false, std::memory_order_release);
+    }
+    /// The same, for good; true if it was so already.
+    bool close(error why) {
+        const std::lock_guard guard(mutex_);
+        const bool before = std::exchange(closed_, true);
+        trouble_ = std::move(why);
+        good_.store(false, std::memory_order_release);
+        return before;
+    }
+
+private:
+    event_listener* listener_;
+    std::atomic<bool> good_ = true;
+    mutable std::mutex mutex_;
+    std::optional<error> trouble_;
+    bool closed_ = false;
+};
+
+}  // namespace lsm::detail

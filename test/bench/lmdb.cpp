@@ -1,0 +1,117 @@
+#include <lmdb.h>
+
+#include <filesystem>
+
+#include "engine.hpp"
+
+namespace bench {
+namespace {
+
+void must(int outcome) {
+    if (outcome != MDB_SUCCESS) throw failure(mdb_strerror(outcome));
+}
+
+MDB_val to_val(std::string_view text) { return {text.size(), const_cast<char*>(text.data())}; }
+std::string_view to_view(const MDB_val& val) { return {static_cast<const char*>(val.mv_data), val.mv_size}; }
+
+/// Its cache is the system's, and its memory what it has mapped of that; write buffer and filters it has none.
+class lmdb_engine : public engine {
+public:
+    std::string version() const override {
+        int part[3];
+        mdb_version(&part[0], &part[1], &part[2]);
+        return std::to_string(part[0]) + "." + std::to_string(part[1]) + "." + std::to_string(part[2]);
+    }
+    void open(const config& how) override {
+        std::filesystem::create_directories(how.directory);
+        must(mdb_env_create(&env_));
+        must(mdb_env_set_mapsize(env_, std::size_t{256} << 30));
+        must(mdb_env_open(env_, how.directory.c_str(), MDB_NOTLS | (how.sync ? 0u : unsigned{MDB_NOSYNC}), 0644));
+        change([&](MDB_txn* change) { return mdb_dbi_open(change, nullptr, 0, &dbi_); });
+        must(mdb_txn_begin(env_, nullptr, MDB_RDONLY, &reading_));
+        mdb_txn_reset(reading_);
+    }
+    void close() override {
+        mdb_txn_abort(reading_);
+        mdb_env_close(env_);
+    }
+    void put(std::string_view key, std::string_view value) override {
+        change([&](MDB_txn* change) { return put(change, key, value); });
+    }
+    void put_batch(std::span<const entry> entries) override {
+        change([&](MDB_txn* change) {
+            int outcome = MDB_SUCCESS;
+            for (const auto& [key, value] : entries)
+                if (outcome == MDB_SUCCESS) outcome = put(change, key, value);
+            return outcome;
+        });
+    }
+    void del(std::string_view key) override {
+        MDB_val k = to_val(key);
+        change([&](MDB_txn* change) {
+            const int outcome = mdb_del(change, dbi_, &k, nullptr);
+            return outcome == MDB_NOTFOUND ? MDB_SUCCESS : outcome;
+        });
+    }
+    bool get(std::string_view key, std::string& value) override {
+        MDB_val k = to_val(key);
+        MDB_val found;
+        must(mdb_txn_renew(reading_));
+        const int outcome = mdb_get(reading_, dbi_, &k, &found);
+        if (outcome == MDB_SUCCESS) value = to_view(found);
+        mdb_txn_reset(reading_);
+        if (outcome != MDB_NOTFOUND) must(outcome);
+        return outcome == MDB_SUCCESS;
+    }
+    seen walk_up(std::string_view from, std::uint64_t most) override {
+        return walk(from, most, from.empty() ? MDB_FIRST : MDB_SET_RANGE, MDB_NEXT);
+    }
+    seen walk_down(std::uint64_t most) override { return walk({}, most, MDB_LAST, MDB_PREV); }
+    // Tables of the others are synced too, whatever the log is.
+    void settle() override { must(mdb_env_sync(env_, 1)); }
+
+private:
+    void change(auto body) {
+        MDB_txn* txn = nullptr;
+        must(mdb_txn_begin(env_, nullptr, 0, &txn));
+        if (const int outcome = body(txn); outcome != MDB_SUCCESS) {
+            mdb_txn_abort(txn);
+            must(outcome);
+        }
+        must(mdb_txn_commit(txn));
+    }
+
+    int put(MDB_txn* txn, std::string_view key, std::string_view value) const {
+        MDB_val k = to_val(key);
+        MDB_val v = to_val(value);
+        return mdb_put(txn, dbi_, &k, &v, 0);
+    }
+
+    seen walk(std::string_view from, std::uint64_t most, MDB_cursor_op start, MDB_cursor_op step) {
+        MDB_val k = to_val(from);
+        MDB_val v{};
+        MDB_cursor* at = nullptr;
+        must(mdb_txn_renew(reading_));
+        must(mdb_cursor_open(reading_, dbi_, &at));
+        seen out;
+        int outcome = mdb_cursor_get(at, &k, &v, start);
+        for (; outcome == MDB_SUCCESS; outcome = mdb_cursor_get(at, &k, &v, step)) {
+            out.add(to_view(k), to_view(v));
+            if (out.entries == most) break;
+        }
+        mdb_cursor_close(at);
+        mdb_txn_reset(reading_);
+        if (outcome != MDB_NOTFOUND) must(outcome);
+        return out;
+    }
+
+    MDB_env* env_ = nullptr;
+    MDB_dbi dbi_ = 0;
+    MDB_txn* reading_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<engine> make_lmdb() { return std::make_unique<lmdb_engine>(); }
+
+}  // namespace bench

@@ -1,0 +1,68 @@
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <lsm/lsm.hpp>
+
+#include "engine.hpp"
+
+namespace bench {
+namespace {
+
+template <class T>
+T must(lsm::result<T> outcome) {
+    if (!outcome) throw failure(outcome.error().what);
+    if constexpr (!std::is_void_v<T>) return *std::move(outcome);
+}
+
+class lsm_engine : public engine {
+public:
+    std::string version() const override { return LSM_VERSION; }
+    void open(const config& how) override {
+        lsm::options options;
+        options.write_buffer_bytes = how.write_buffer_bytes;
+        options.block_cache_bytes = how.cache_bytes;
+        options.filter_bits_per_key = how.filter_bits_per_key;
+        options.sync = how.sync;
+        db_ = must(lsm::db::open(how.directory, options));
+    }
+    void close() override {
+        must(db_->close());
+        db_.reset();
+    }
+    void put(std::string_view key, std::string_view value) override { must(db_->put(key, value)); }
+    void put_batch(std::span<const entry> entries) override {
+        batch_.clear();
+        for (const auto& [key, value] : entries) batch_.put(key, value);
+        must(db_->write(batch_));
+    }
+    void del(std::string_view key) override { must(db_->del(key)); }
+    bool get(std::string_view key, std::string& value) override {
+        auto found = must(db_->get(key));
+        if (found) value = *std::move(found);
+        return found.has_value();
+    }
+    seen walk_up(std::string_view from, std::uint64_t most) override { return walk(db_->scan({.from = from}), most); }
+    seen walk_down(std::uint64_t most) override { return walk(db_->scan({.reverse = true}), most); }
+    void compact() override { must(db_->compact()); }
+    void settle() override { must(db_->settle()); }
+
+private:
+    static seen walk(lsm::db::cursor at, std::uint64_t most) {
+        seen out;
+        for (; out.entries < most && at.valid(); at.next()) out.add(at.key(), at.value());
+        must(at.status());
+        return out;
+    }
+
+    std::optional<lsm::db> db_;
+    lsm::db::batch batch_;
+};
+
+}  // namespace
+
+std::unique_ptr<engine> make_lsm() { return std::make_unique<lsm_engine>(); }
+
+}  // namespace bench

@@ -1,0 +1,174 @@
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <lsm/db/db.hpp>
+#include <lsm/io/memory_file_system.hpp>
+
+#include "support/databases.hpp"
+#include "support/hooked_file_system.hpp"
+#include "support/seed.hpp"
+#include "support/threads.hpp"
+
+using namespace lsm::test;
+
+namespace {
+
+constexpr int keys = 20;
+
+std::string key(int i) { return "key" + std::to_string(10 + i); }
+std::string value(int moment) { return std::to_string(moment) + std::string(100, 'v'); }
+
+lsm::options busy(lsm::io::file_system& fs) {
+    return {
+        .write_buffer_bytes = 16 << 10,
+        .block_cache_bytes = 64 << 10,
+        .compaction = {.level0_trigger = 2, .level_factor = 2, .level1_bytes = 8 << 10, .target_table_bytes = 4 << 10},
+        .sync = false,
+        .file_system = &fs};
+}
+
+// At each moment one key more has that moment's value.
+entry_map contents_at(int moment) {
+    entry_map out;
+    for (int m = std::max(0, moment - keys + 1); m <= moment; ++m) out[key(m % keys)] = value(m);
+    return out;
+}
+
+entry_map rest(lsm::db::cursor& at) {
+    entry_map out;
+    at.seek_to_first();
+    for (; at.valid(); at.next()) out.emplace(at.key(), lsm::bytes(at.value()));
+    must(at.status());
+    return out;
+}
+
+std::size_t tables_in(lsm::io::file_system& fs) {
+    const auto names = lsm::test::names_in(fs, "db");
+    return static_cast<std::size_t>(std::ranges::count_if(names, [](const auto& name) { return is_table(name); }));
+}
+
+}  // namespace
+
+TEST_CASE("pins: a thousand snapshots and cursors show their moments and give everything back") {
+    constexpr int moments = 1000;
+    lsm::io::memory_file_system memory;
+    hooked_file_system fs(memory, [](auto, auto) { return 0; });
+    auto db = must(lsm::db::open("db", busy(fs)));
+    std::vector<std::optional<std::variant<lsm::snapshot, lsm::db::cursor>>> pins;
+    for (int moment = 0; moment < moments; ++moment) {
+        must(db.put(key(moment % keys), value(moment)));
+        if (moment % 2 == 0)
+            pins.emplace_back(must(db.snapshot()));
+        else
+            pins.emplace_back(db.scan());
+        for (int i = 0; i < 5; ++i) {  // so that memtables fill up
+            must(db.put("other", value(i)));
+            must(db.del("other"));
+        }
+        if (moment % 50 == 0) must(db.flush());
+        if (moment % 300 == 299) must(db.compact({}));
+    }
+    CHECK(db.stats().flushes > 20);
+    CHECK(db.stats().compactions > 3);
+    CHECK(db.stats().pins.size() > 20);
+    CHECK(db.stats().memory.pinned > 0);
+    for (int moment = 0; moment < moments; ++moment) {
+        auto& pin = *pins[static_cast<std::size_t>(moment)];
+        if (auto* const at = std::get_if<lsm::db::cursor>(&pin)) {
+            CHECK(rest(*at) == contents_at(moment));
+        } else {
+            auto then = db.scan({.at = &std::get<lsm::snapshot>(pin)});
+            CHECK(rest(then) == contents_at(moment));
+            CHECK(must(db.get(key(moment % keys), {.at = &std::get<lsm::snapshot>(pin)})) == value(moment));
+        }
+    }
+    must(db.flush());
+    std::shuffle(pins.begin(), pins.end(), std::mt19937_64(seed_or(1)));
+    for (auto& pin : pins) pin.reset();
+    must(db.settle());
+    CHECK(db.stats().pins.empty());
+    CHECK(db.stats().memory.pinned == 0);
+    CHECK(db.stats().memory.memtables < 16 << 10);
+    CHECK(tables_in(fs) == db.live_tables().size());
+    CHECK(fs.open_files() <= db.live_tables().size() + 2);  // the log and LOCK
+    CHECK(contents_of(db) == contents_at(moments - 1));
+}
+
+TEST_CASE("pins: what threads let go while others write is given back") {
+    lsm::io::memory_file_system memory;
+    hooked_file_system fs(memory, [](auto, auto) { return 0; });
+    auto db = must(lsm::db::open("db", busy(fs)));
+    findings wrong;
+    thread_group threads;
+    std::atomic<bool> done = false;
+    threads.start(3, [&](int self) {
+        std::mt19937_64 random(seed_or(1) + static_cast<std::uint64_t>(self));
+        std::vector<lsm::snapshot> held;
+        while (!done) {
+            auto fresh = db.snapshot();
+            if (!wrong.succeeded(fresh)) return;
+            held.push_back(*std::move(fresh));
+            if (held.size() > 8) held.erase(held.begin() + static_cast<std::ptrdiff_t>(random() % 8));
+            const auto seen = db.get("a", {.at = &held[random() % held.size()]});
+            wrong.succeeded(seen);
+        }
+    });
+    for (int i = 0; i < 5000; ++i) must(db.put("a", value(i)));
+    done = true;
+    threads.join();
+    CHECK(wrong.text() == "");
+    must(db.settle());
+    CHECK(db.stats().pins.empty());
+    CHECK(fs.open_files() <= db.live_tables().size() + 2);
+}
+
+TEST_CASE("pins: a compaction gives the disk back when it returns") {
+    lsm::io::memory_file_system memory;
+    hooked_file_system fs(memory, [](auto, auto) { return 0; });
+    auto how = busy(fs);
+    how.compaction.style = lsm::compaction_style::none;
+    auto db = must(lsm::db::open("db", how));
+    for (int i = 0; i < 4; ++i) {
+        must(db.put("a", value(i)));
+        must(db.flush());
+    }
+    must(db.settle());
+    must(db.compact({}));
+    CHECK(db.live_tables().size() == 1);
+    CHECK(tables_in(fs) == 1);
+    CHECK(fs.open_files() <= 3);
+}
+
+TEST_CASE("pins: a memory budget refuses snapshots and takes them again when others are gone") {
+    lsm::io::memory_file_system memory;
+    auto how = busy(memory);
+    how.memory_budget_bytes = 1 << 20;
+    auto db = must(lsm::db::open("db", how));
+    std::vector<lsm::snapshot> held;
+    std::optional<lsm::error> refused;
+    for (int i = 0; i < 20000 && !refused; ++i) {
+        must(db.put("a", value(i)));
+        if (i % 100 != 0) continue;
+        auto fresh = db.snapshot();
+        if (fresh)
+            held.push_back(*std::move(fresh));
+        else
+            refused = fresh.error();
+    }
+    REQUIRE(refused);
+    CHECK(refused->code == lsm::errc::over_budget);
+    CHECK(db.stats().memory.pinned > 0);
+    auto at = db.scan();
+    CHECK_FALSE(at.valid());
+    CHECK(must_fail(at.status()).code == lsm::errc::over_budget);
+    held.clear();
+    must(db.settle());
+    CHECK(db.snapshot());
+    CHECK(db.stats().memory.pinned == 0);
+}

@@ -1,0 +1,91 @@
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include <lsm/db/reader_slots.hpp>
+
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+
+using namespace lsm::test;
+using lsm::detail::read_counters;
+using lsm::detail::reader_slots;
+
+namespace {
+
+// Numbers that belong together as long as it lives.
+struct target {
+    explicit target(std::uint64_t n) : number(n), twice(2 * n) {}
+    ~target() { number = 0; }
+    std::uint64_t number;
+    std::uint64_t twice;
+};
+
+}  // namespace
+
+TEST_CASE("reader slots: what a reader has loaded lives until the reader leaves") {
+    reader_slots slots;
+    std::atomic<target*> current = new target(1);
+    std::atomic<bool> done = false;
+    findings wrong;
+    thread_group readers;
+    readers.start(4, [&](int) {
+        std::uint64_t last = 0;
+        while (!done) {
+            const auto pass = slots.enter();
+            const target* const seen = current.load(std::memory_order_seq_cst);
+            const std::uint64_t number = seen->number;
+            wrong.expect(number != 0 && seen->twice == 2 * number, "a reader saw what is gone");
+            wrong.expect(number >= last, "a reader went back");
+            last = number;
+            pass.counted().gets.fetch_add(1, std::memory_order_relaxed);
+        }
+    });
+    for (std::uint64_t n = 2; n < 2000; ++n) {
+        const std::unique_ptr<target> old(current.exchange(new target(n), std::memory_order_seq_cst));
+        slots.wait();
+    }
+    done = true;
+    readers.join();
+    delete current.load();
+    CHECK(wrong.text() == "");
+    CHECK(slots.sum(&read_counters::gets) > 0);
+}
+
+TEST_CASE("reader slots: waiting ends when the readers who were inside have left and not before") {
+    reader_slots slots;
+    std::atomic<bool> inside = false, leave = false, waited = false;
+    thread_group threads;
+    threads.start([&] {
+        const auto pass = slots.enter();
+        inside = true;
+        while (!leave) sleep_ms(1);
+    });
+    while (!inside) sleep_ms(1);
+    threads.start([&] {
+        slots.wait();
+        waited = true;
+    });
+    sleep_ms(20);
+    CHECK_FALSE(waited);
+    leave = true;
+    threads.join();
+    CHECK(waited);
+}
+
+TEST_CASE("reader slots: readers who keep coming do not hold up who waits") {
+    reader_slots slots;
+    std::atomic<bool> done = false;
+    thread_group readers;
+    // Two in the same slot by turns would keep it occupied for ever: each enters before it leaves.
+    readers.start(4, [&](int) {
+        while (!done) {
+            const auto first = slots.enter();
+            const auto second = slots.enter();
+        }
+    });
+    const auto begun = lsm::test::clock::now();
+    for (int i = 0; i < 20; ++i) slots.wait();
+    CHECK(since(begun) < within(2000));
+    done = true;
+}

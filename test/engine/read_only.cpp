@@ -1,0 +1,319 @@
+#include <algorithm>
+#include <cerrno>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include <lsm/db/db.hpp>
+
+#include "support/engines.hpp"
+#include "support/forwarding_file_system.hpp"
+#include "support/seed.hpp"
+#include "support/watched_file_system.hpp"
+
+namespace {
+
+using namespace lsm::test;
+using lsm::compaction_style;
+using lsm::errc;
+
+/// Does something after every list of a directory.
+class listing final : public forwarding_file_system {
+public:
+    using forwarding_file_system::forwarding_file_system;
+    std::function<void(lsm::detail::function_ref<void(std::string_view)>)> at_list;
+
+    lsm::result<void> list(std::string_view path, lsm::detail::function_ref<void(std::string_view)> each) override {
+        auto done = forwarding_file_system::list(path, each);
+        if (at_list) at_list(each);
+        return done;
+    }
+};
+
+lsm::result<lsm::db> try_read(lsm::io::file_system& fs) {
+    return lsm::db::open("db", at_once({.read_only = true, .file_system = &fs}));
+}
+lsm::db to_read(lsm::io::file_system& fs) { return must(try_read(fs)); }
+
+}  // namespace
+
+TEST_CASE("read only: the state at open is seen with what only the log has and no byte changes") {
+    lsm::io::memory_file_system memory;
+    auto writer = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &memory})));
+    random_writes writes(seed_or(41));
+    writes.write_to(writer, 500);
+    CHECK(image_of(memory, "db").contains("wal.log"));
+    const auto before = image_of(memory, "db");
+    watched_file_system fs(memory);
+    {
+        const auto reader = to_read(fs);
+        CHECK(contents_of(reader) == writes.model);
+        for (const auto& [key, value] : writes.model) CHECK(value_in(reader, key) == value);
+        CHECK(must(reader.digest()) == must(writer.digest()));
+        CHECK(reader.live_tables() == writer.live_tables());
+        CHECK(reader.recovered().records > 0);
+        CHECK(must(reader.verify()).damage.empty());
+        CHECK_FALSE(reader.stats().gets == 0);
+    }
+    CHECK(fs.changes().empty());
+    CHECK(fs.open_files() == 0);
+    CHECK(image_of(memory, "db") == before);
+    writes.write_to(writer, 10);
+    CHECK(contents_of(writer) == writes.model);
+}
+
+TEST_CASE("read only: neither orphans nor torn ends nor frozen logs are touched") {
+    memory_directory directory;
+    directory.with("MANIFEST", "L0 1\n")
+        .with("sst-000001.sst", table_of({{"a", "1"}}))
+        .with("sst-000007.sst", table_of({{"x", "orphan"}}))
+        .with("sst-000008.sst.tmp", "rubbish")
+        .with("MANIFEST.tmp", "rubbish")
+        .with("wal-000003.log", log_of({{{"b", "2"}}}))
+        .with("wal.log", log_of({{{"c", "3"}}}) + "torn");
+    const auto before = directory.files();
+    {
+        auto reader = to_read(directory.fs);
+        CHECK(contents_of(reader) == entry_map{{"a", "1"}, {"b", "2"}, {"c", "3"}});
+        must(reader.refresh());
+        must(reader.close());
+    }
+    CHECK(directory.files() == before);
+    std::vector<std::string> names;
+    must(directory.fs.list("db", [&](std::string_view name) { names.emplace_back(name); }));
+    CHECK(std::ranges::find(names, "LOCK") == names.end());
+}
+
+TEST_CASE("read only: refresh moves on and what was taken before stays") {
+    lsm::io::memory_file_system memory;
+    auto writer = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &memory})));
+    auto reader = to_read(memory);
+    random_writes writes(seed_or(42));
+    entry_map seen;
+    std::vector<std::pair<lsm::db::cursor, entry_map>> cursors;
+    std::vector<std::pair<lsm::db::snapshot_type, entry_map>> snapshots;
+    for (int round = 0; round < 12; ++round) {
+        writes.write_to(writer, round % 2 == 0 ? 3 : 120);
+        if (round % 4 == 1) must(writer.flush());
+        if (round % 4 == 3) must(writer.compact());
+        CHECK(contents_of(reader) == seen);
+        must(reader.refresh());
+        seen = writes.model;
+        CHECK(contents_of(reader) == seen);
+        CHECK(must(reader.digest()) == must(writer.digest()));
+        cursors.emplace_back(reader.scan(), seen);
+        snapshots.emplace_back(must(reader.snapshot()), seen);
+    }
+    must(writer.close());
+    for (auto& [at, expected] : cursors) CHECK(walk(at) == list_of(expected));
+    for (const auto& [at, expected] : snapshots) CHECK(hex_of(must(reader.digest(&at))) == sha256(stream_of(expected)));
+    must(reader.refresh());
+    CHECK(contents_of(reader) == seen);
+}
+
+TEST_CASE("read only: what a cursor or snapshot outlives is gone") {
+    lsm::io::memory_file_system memory;
+    watched_file_system fs(memory);
+    auto writer = must(lsm::db::open("db", plain({.file_system = &memory})));
+    must(writer.put("a", "1"));
+    must(writer.flush());
+    std::optional<lsm::db::cursor> at;
+    std::optional<lsm::db::snapshot_type> snapshot;
+    {
+        auto reader = to_read(fs);
+        at.emplace(reader.scan());
+        snapshot.emplace(must(reader.snapshot()));
+        must(writer.put("a", "2"));
+        must(reader.refresh());
+        if (GENERATE(false, true)) must(reader.close());
+    }
+    at->seek_to_first();
+    CHECK(walk(*at) == entry_list{{"a", "1"}});
+    at.reset();
+    snapshot.reset();
+    CHECK(fs.open_files() == 0);
+}
+
+TEST_CASE("read only: files that are read no more are closed") {
+    lsm::io::memory_file_system memory;
+    watched_file_system fs(memory);
+    auto writer = must(lsm::db::open("db", plain({.file_system = &memory})));
+    must(writer.put("a", "1"));
+    must(writer.flush());
+    auto reader = to_read(fs);
+    auto at = std::optional(reader.scan());
+    CHECK(fs.open_files() == 1);
+    for (int i = 0; i < 5; ++i) {
+        must(writer.put("a", std::to_string(i)));
+        must(writer.compact());
+        must(reader.refresh());
+        CHECK(fs.open_files() == 2);
+    }
+    at.reset();
+    CHECK(fs.open_files() == 1);
+}
+
+TEST_CASE("read only: an id that is given out a second time is another table") {
+    lsm::io::memory_file_system memory;
+    const auto write = [&](const char* value) {
+        // All tables go, so that the next open begins with 1 again.
+        auto writer = must(lsm::db::open("db", plain({.file_system = &memory})));
+        must(writer.del("a"));
+        must(writer.compact());
+        must(writer.close());
+        writer = must(lsm::db::open("db", plain({.file_system = &memory})));
+        must(writer.put("a", value));
+        must(writer.flush());
+        CHECK(writer.live_tables().front().id == 1);
+    };
+    write("old");
+    auto reader = to_read(memory);
+    CHECK(value_in(reader, "a") == "old");
+    auto at = reader.scan();
+    write("new");
+    must(reader.refresh());
+    CHECK(value_in(reader, "a") == "new");
+    CHECK(contents_of(reader) == entry_map{{"a", "new"}});
+    CHECK(walk(at) == entry_list{{"a", "old"}});
+}
+
+TEST_CASE("read only: everything that would write is refused") {
+    memory_directory directory;
+    {
+        auto writer = directory.open();
+        must(writer.put("a", "1"));
+        must(writer.flush());
+        must(writer.put("b", "2"));
+    }
+    const auto before = directory.files();
+    auto reader = to_read(directory.fs);
+    CHECK(must_fail(reader.put("c", "3")).code == errc::read_only);
+    CHECK(must_fail(reader.del("a")).code == errc::read_only);
+    CHECK(must_fail(reader.write(batch_of({{"c", "3"}}))).code == errc::read_only);
+    CHECK(must_fail(reader.write(lsm::write_batch())).code == errc::read_only);
+    CHECK(must_fail(reader.flush()).code == errc::read_only);
+    CHECK(must_fail(reader.compact()).code == errc::read_only);
+    CHECK(contents_of(reader) == entry_map{{"a", "1"}, {"b", "2"}});
+    must(reader.checkpoint("copy"));
+    CHECK(contents_of(must(lsm::db::open("copy", plain({.file_system = &directory.fs})))) == contents_of(reader));
+    must(reader.close());
+    CHECK(must_fail(reader.put("c", "3")).code == errc::closed);
+    CHECK(directory.files() == before);
+}
+
+TEST_CASE("read only: a database that is not there is not found") {
+    lsm::io::memory_file_system fs;
+    CHECK(must_fail(try_read(fs)).code == errc::not_found);
+    CHECK(must_fail(fs.list("db", [](std::string_view) {})).code == errc::not_found);
+    must(fs.make_directory("db"));
+    CHECK(must_fail(try_read(fs)).code == errc::not_found);
+    CHECK(image_of(fs, "db").empty());
+    write_file(fs, "db/sst-000001.sst", table_of({{"a", "1"}}));
+    CHECK(must_fail(try_read(fs)).code == errc::bad_manifest);
+}
+
+TEST_CASE("read only: refresh is for those alone that are opened to be read") {
+    memory_directory directory;
+    auto db = directory.open();
+    CHECK(must_fail(db.refresh()).code == errc::invalid_argument);
+    must(db.put("a", "1"));
+}
+
+TEST_CASE("read only: any number of readers and one writer") {
+    memory_directory directory;
+    const auto first = to_read((static_cast<void>(directory.open()), directory.fs));
+    const auto second = to_read(directory.fs);
+    auto writer = directory.open();
+    const auto third = to_read(directory.fs);
+    must(writer.put("a", "1"));
+    CHECK(contents_of(third).empty());
+    CHECK(contents_of(to_read(directory.fs)) == entry_map{{"a", "1"}});
+}
+
+TEST_CASE("read only: what a writer does while it is read shows as one moment") {
+    lsm::io::memory_file_system memory;
+    auto writer = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &memory})));
+    random_writes writes(seed_or(43));
+    writes.write_to(writer, 100);
+    listing fs(memory);
+    int left = 0;
+    fs.at_list = [&](auto) {
+        if (left == 0) return;
+        --left;
+        writes.write_to(writer, 60);
+        if (left % 3 == 0) must(writer.compact());
+        if (left % 3 == 1) must(writer.flush());
+    };
+    left = 5;
+    auto reader = to_read(fs);
+    CHECK(left == 0);
+    CHECK(contents_of(reader) == writes.model);
+    left = 8;
+    must(reader.refresh());
+    CHECK(left == 0);
+    CHECK(contents_of(reader) == writes.model);
+}
+
+TEST_CASE("read only: a directory that never rests is stale and the old state stays") {
+    memory_directory directory;
+    {
+        auto writer = directory.open();
+        must(writer.put("a", "1"));
+    }
+    listing fs(directory.fs);
+    auto reader = to_read(fs);
+    {
+        auto writer = directory.open();
+        must(writer.put("a", "2"));
+    }
+    int number = 10;
+    fs.at_list = [&](auto each) { each("sst-0000" + std::to_string(number = 10 + (number + 1) % 80) + ".sst"); };
+    CHECK(must_fail(reader.refresh()).code == errc::stale);
+    CHECK(contents_of(reader) == entry_map{{"a", "1"}});
+    CHECK(must_fail(try_read(fs)).code == errc::stale);
+    fs.at_list = nullptr;
+    must(reader.refresh());
+    CHECK(contents_of(reader) == entry_map{{"a", "2"}});
+}
+
+TEST_CASE("read only: damage is told and leaves the old state") {
+    memory_directory directory;
+    directory.with("MANIFEST", "").with("wal.log", log_of({{{"a", "1"}}}));
+    auto reader = to_read(directory.fs);
+    auto damaged = log_of({{{"a", "1"}}, {{"b", "2"}}});
+    damaged[8] ^= 1;
+    directory.with("wal.log", damaged);
+    CHECK(must_fail(reader.refresh()).code == errc::corruption);
+    CHECK(contents_of(reader) == entry_map{{"a", "1"}});
+    directory.with("MANIFEST", "L0 5\n").with("wal.log", "");
+    CHECK(must_fail(reader.refresh()).code == errc::bad_manifest);
+    CHECK(contents_of(reader) == entry_map{{"a", "1"}});
+}
+
+TEST_CASE("read only: a call that fails leaves the old state") {
+    memory_directory directory;
+    {
+        auto writer = directory.open();
+        must(writer.put("a", "1"));
+        must(writer.flush());
+        must(writer.put("b", "2"));
+    }
+    watched_file_system fs(directory.fs);
+    auto reader = to_read(fs);
+    const auto expected = contents_of(reader);
+    std::size_t fail_at = 0;
+    for (bool reached = true; reached; ++fail_at) {
+        fs.calls.clear();
+        reached = false;
+        fs.fault = [&](std::size_t number, const std::string&) {
+            reached = reached || number == fail_at;
+            return number >= fail_at ? EIO : 0;
+        };
+        const auto done = reader.refresh();
+        fs.fault = nullptr;
+        CHECK((done || done.error().sys == EIO));
+        CHECK(contents_of(reader) == expected);
+        CHECK(fs.open_files() == 1);
+    }
+    CHECK(fail_at > 8);
+}

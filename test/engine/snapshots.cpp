@@ -1,0 +1,202 @@
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <lsm/db/db.hpp>
+
+#include "support/engines.hpp"
+#include "support/seed.hpp"
+#include "support/watched_file_system.hpp"
+
+namespace {
+
+using namespace lsm::test;
+using lsm::compaction_style;
+
+constexpr std::nullopt_t deleted = std::nullopt;
+
+entry_map scanned(const lsm::db& from, const lsm::db::snapshot_type& at, bool reverse = false) {
+    auto cursor = from.scan({.reverse = reverse, .at = &at});
+    const auto all = walk(cursor);
+    return {all.begin(), all.end()};
+}
+
+// By every way of reading.
+void check_shows(const lsm::db& from, const lsm::db::snapshot_type& at, const entry_map& expected) {
+    REQUIRE(scanned(from, at) == expected);
+    REQUIRE(scanned(from, at, true) == expected);
+    std::vector<lsm::bytes> keys;
+    for (int i = 0; i < 400; i += 3) keys.push_back("key" + std::to_string(i));
+    const auto values = must(from.multi_get(keys, {.at = &at}));
+    REQUIRE(values.size() == keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        const auto found = expected.find(keys[i]);
+        const auto value = found == expected.end() ? deleted : found->second;
+        REQUIRE(values[i] == value);
+        REQUIRE(must(from.get(keys[i], {.at = &at})) == value);
+        REQUIRE(must(from.contains(keys[i], {.at = &at})) == value.has_value());
+    }
+    REQUIRE(hex_of(must(from.digest(&at))) == sha256(stream_of(expected)));
+}
+
+}  // namespace
+
+TEST_CASE("snapshots: one shows its moment whatever is written flushed and compacted later") {
+    const auto style = GENERATE(compaction_style::leveled, compaction_style::size_tiered, compaction_style::none);
+    const auto seed = seed_or(21);
+    INFO("LSM_SEED=" << seed);
+    memory_directory directory;
+    auto db = must(lsm::db::open("db", tiny(style, {.file_system = &directory.fs})));
+    random_writes writes(seed);
+    std::vector<std::pair<lsm::db::snapshot_type, entry_map>> taken;
+    for (int round = 0; round < 8; ++round) {
+        taken.emplace_back(must(db.snapshot()), writes.model);
+        writes.write_to(db, 120);
+        if (round % 3 == 1) must(db.flush());
+        if (round % 4 == 3) must(db.compact({.from = "key2", .to = "key3"}));
+        for (const auto& [at, expected] : taken) check_shows(db, at, expected);
+    }
+    // A range of keys is deleted, in one batch.
+    entry_list gone;
+    for (const auto& [key, value] : writes.model)
+        if (key < "key3") gone.emplace_back(key, deleted);
+    must(db.write(batch_of(gone)));
+    must(db.compact());
+    for (const auto& [at, expected] : taken) check_shows(db, at, expected);
+    must(db.close());
+    for (const auto& [at, expected] : taken) check_shows(db, at, expected);
+}
+
+TEST_CASE("snapshots: one of an empty database stays empty") {
+    memory_directory directory;
+    auto db = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &directory.fs})));
+    const auto empty = must(db.snapshot());
+    random_writes(seed_or(22)).write_to(db, 300);
+    must(db.compact());
+    check_shows(db, empty, {});
+}
+
+TEST_CASE("snapshots: copies and what was moved show the same and the last one lets go") {
+    memory_directory directory;
+    auto db = directory.open();
+    must(db.put("a", "1"));
+    auto first = std::optional(must(db.snapshot()));
+    auto copy = std::optional(*first);
+    must(db.put("a", "2"));
+    must(db.flush());
+    CHECK(db.stats().pins.size() == 1);
+    CHECK(db.stats().pins.front().holders == 2);
+    auto moved = std::optional(*std::move(first));
+    CHECK(db.stats().pins.front().holders == 2);
+    first.reset();
+    CHECK(must(db.get("a", {.at = &*copy})) == "1");
+    *copy = *moved;
+    CHECK(must(db.get("a", {.at = &*copy})) == "1");
+    auto second = std::optional(must(db.snapshot()));
+    *copy = *second;
+    CHECK(must(db.get("a", {.at = &*copy})) == "2");
+    CHECK(must(db.get("a", {.at = &*moved})) == "1");
+    CHECK(db.stats().pins.front().holders == 1);
+    *moved = std::move(*second);
+    CHECK(db.stats().pins.empty());
+    CHECK(must(db.get("a", {.at = &*moved})) == "2");
+}
+
+TEST_CASE("snapshots: a cursor stays on what it showed and may outlive snapshot and database") {
+    memory_directory directory;
+    std::optional<lsm::db::cursor> at, by_snapshot;
+    entry_map expected;
+    {
+        auto db = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &directory.fs})));
+        random_writes writes(seed_or(23));
+        writes.write_to(db, 200);
+        expected = writes.model;
+        at.emplace(db.scan());
+        {
+            const auto snapshot = must(db.snapshot());
+            writes.write_to(db, 10);
+            by_snapshot.emplace(db.scan({.at = &snapshot}));
+        }
+        for (int i = 0; i < 10; ++i) at->next();
+        writes.write_to(db, 300);
+        must(db.compact());
+        at->seek_to_first();
+        CHECK(walk(*at) == list_of(expected));
+    }
+    at->seek_to_first();
+    CHECK(walk(*at) == list_of(expected));
+    CHECK(walk(*by_snapshot) == list_of(expected));
+}
+
+TEST_CASE("snapshots: a batch is in one whole or not at all") {
+    memory_directory directory;
+    auto db = directory.open();
+    must(db.put("a", "0"));
+    must(db.put("b", "0"));
+    const auto before = must(db.snapshot());
+    must(db.write(batch_of({{"a", "1"}, {"b", deleted}, {"c", "1"}, {"c", "2"}})));
+    const auto after = must(db.snapshot());
+    CHECK(scanned(db, before) == entry_map{{"a", "0"}, {"b", "0"}});
+    CHECK(scanned(db, after) == entry_map{{"a", "1"}, {"c", "2"}});
+}
+
+TEST_CASE("snapshots: what only they hold goes with the last of them") {
+    memory_directory directory;
+    watched_file_system fs(directory.fs);
+    auto db = must(lsm::db::open("db", tiny(compaction_style::none, {.file_system = &fs})));
+    random_writes writes(seed_or(24));
+    writes.write_to(db, 300);
+    auto held = std::optional(must(db.snapshot()));
+    auto cursor = std::optional(db.scan());
+    const auto expected = writes.model;
+    const auto tables = db.live_tables();
+    for (const auto& [key, value] : expected) must(db.del(key));
+    must(db.compact());
+    CHECK(db.live_tables().empty());
+    // The names are gone at once, the files when nobody reads them any more.
+    CHECK(strays(directory.files(), {}).empty());
+    CHECK(fs.open_files() >= tables.size());
+    auto stats = db.stats();
+    CHECK(stats.memory.pinned > 0);
+    REQUIRE(stats.pins.size() == 1);
+    CHECK(stats.pins.front().holders == 2);
+    CHECK(stats.pins.front().memory_bytes == stats.memory.pinned);
+    std::uint64_t on_disk = 0;
+    for (const auto& t : tables) on_disk += t.file_bytes;
+    CHECK(stats.pins.front().disk_bytes == on_disk);
+    check_shows(db, *held, expected);
+
+    held.reset();
+    CHECK(db.stats().pins.size() == 1);
+    CHECK(walk(*cursor) == list_of(expected));
+    cursor.reset();
+    stats = db.stats();
+    CHECK(stats.pins.empty());
+    CHECK(stats.memory.pinned == 0);
+    CHECK(fs.open_files() == 1);  // LOCK
+}
+
+TEST_CASE("snapshots: what several hold is counted once") {
+    memory_directory directory;
+    auto db = directory.open();
+    must(db.put("a", lsm::bytes(5000, 'a')));
+    const auto first = must(db.snapshot());
+    must(db.flush());
+    must(db.put("b", lsm::bytes(5000, 'b')));
+    const auto second = must(db.snapshot());
+    must(db.compact());
+    must(db.compact());
+    const auto stats = db.stats();
+    REQUIRE(stats.pins.size() == 2);
+    std::uint64_t on_disk = 0, in_memory = 0;
+    for (const auto& pin : stats.pins) {
+        CHECK(pin.holders == 1);
+        on_disk += pin.disk_bytes;
+        in_memory += pin.memory_bytes;
+    }
+    CHECK(on_disk > 5000);
+    CHECK(on_disk < 10'000);  // the table of a, once; b was in memory
+    CHECK(in_memory == stats.memory.pinned);
+    CHECK(in_memory > 10'000);
+    CHECK(stats.pins.front().age_nanoseconds <= stats.pins.back().age_nanoseconds);
+}

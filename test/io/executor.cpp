@@ -1,0 +1,190 @@
+#include <lsm/io/executor.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+
+namespace {
+
+using lsm::io::executor;
+using lsm::io::inline_executor;
+using lsm::io::thread_executor;
+
+struct job final : executor::job {
+    explicit job(std::function<void()> what) : work(std::move(what)) {}
+    void run() noexcept override { work(); }
+    std::function<void()> work;
+};
+
+// Whether it comes true soon; a test that fails takes its time.
+bool soon(const std::function<bool()>& what) {
+    for (int i = 0; i < 10'000; ++i) {
+        if (what()) return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+}
+
+}  // namespace
+
+TEST_CASE("inline executor: a job runs inside submit and in the thread that submits it") {
+    inline_executor runner;
+    CHECK(runner.threads() == 0);
+    std::optional<std::thread::id> ran_in;
+    job one([&] { ran_in = std::this_thread::get_id(); });
+    runner.submit(one);
+    CHECK(ran_in == std::this_thread::get_id());
+}
+
+TEST_CASE("inline executor: a job may submit another one and itself") {
+    inline_executor runner;
+    std::vector<int> order;
+    job inner([&] { order.push_back(2); });
+    std::optional<job> outer;
+    outer.emplace([&] {
+        order.push_back(1);
+        runner.submit(inner);
+        if (order.size() < 4) runner.submit(*outer);
+        order.push_back(3);
+    });
+    runner.submit(*outer);
+    CHECK(order == std::vector<int>{1, 2, 1, 2, 3, 3});
+}
+
+TEST_CASE("thread executor: at least one thread and not more than it has room for") {
+    CHECK(thread_executor().threads() == 2);
+    CHECK(thread_executor(0).threads() == 1);
+    CHECK(thread_executor(3).threads() == 3);
+    CHECK(thread_executor(1000).threads() == thread_executor::most_threads);
+}
+
+TEST_CASE("thread executor: a job runs once in another thread") {
+    std::atomic<int> runs = 0;
+    std::atomic<bool> elsewhere = false;
+    const auto here = std::this_thread::get_id();
+    job one([&] {
+        elsewhere = std::this_thread::get_id() != here;
+        ++runs;
+    });
+    {
+        thread_executor runner;
+        runner.submit(one);
+        CHECK(soon([&] { return runs == 1; }));
+    }
+    CHECK(runs == 1);
+    CHECK(elsewhere);
+}
+
+TEST_CASE("thread executor: one thread runs jobs in the order they come") {
+    std::vector<int> order;
+    std::vector<std::unique_ptr<job>> jobs;
+    {
+        thread_executor runner(1);
+        for (int i = 0; i < 200; ++i) {
+            jobs.push_back(std::make_unique<job>([&order, i] { order.push_back(i); }));
+            runner.submit(*jobs.back());
+        }
+    }
+    std::vector<int> expected(200);
+    for (int i = 0; i < 200; ++i) expected[static_cast<std::size_t>(i)] = i;
+    CHECK(order == expected);
+}
+
+TEST_CASE("thread executor: it runs what it still has before it ends") {
+    std::atomic<bool> go = false;
+    std::atomic<int> runs = 0;
+    job blocked([&] { static_cast<void>(soon([&] { return go.load(); })); });
+    std::vector<std::unique_ptr<job>> jobs;
+    std::thread opener;
+    {
+        thread_executor runner(1);
+        runner.submit(blocked);
+        for (int i = 0; i < 50; ++i) {
+            jobs.push_back(std::make_unique<job>([&] { ++runs; }));
+            runner.submit(*jobs.back());
+        }
+        CHECK(runs == 0);
+        opener = std::thread([&] {
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            go = true;
+        });
+    }
+    CHECK(runs == 50);
+    opener.join();
+}
+
+TEST_CASE("thread executor: what a job submits while it ends is run too") {
+    std::atomic<bool> go = false;
+    std::atomic<bool> ran = false;
+    job last([&] { ran = true; });
+    std::optional<thread_executor> runner(std::in_place, 1u);
+    job first([&, to = &*runner] {
+        static_cast<void>(soon([&] { return go.load(); }));
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        to->submit(last);
+    });
+    runner->submit(first);
+    go = true;
+    runner.reset();
+    CHECK(ran);
+}
+
+TEST_CASE("thread executor: as many jobs run at a time as it has threads") {
+    constexpr int threads = 3;
+    std::atomic<int> inside = 0;
+    std::atomic<bool> met = true;
+    std::vector<std::unique_ptr<job>> jobs;
+    {
+        thread_executor runner(threads);
+        for (int i = 0; i < threads; ++i) {
+            jobs.push_back(std::make_unique<job>([&] {
+                ++inside;
+                if (!soon([&] { return inside == threads; })) met = false;
+            }));
+            runner.submit(*jobs.back());
+        }
+    }
+    CHECK(met);
+}
+
+TEST_CASE("thread executor: a job may be submitted again as soon as it has begun to run") {
+    thread_executor runner(2);
+    std::atomic<int> runs = 0;
+    std::optional<job> again;
+    again.emplace([&] {
+        if (++runs < 500) runner.submit(*again);
+    });
+    runner.submit(*again);
+    CHECK(soon([&] { return runs == 500; }));
+}
+
+TEST_CASE("thread executor: many threads submit and each job runs once") {
+    constexpr std::size_t submitters = 4;
+    constexpr std::size_t each = 300;
+    std::vector<std::atomic<int>> runs(submitters * each);
+    std::vector<std::unique_ptr<job>> jobs;
+    for (auto& count : runs) jobs.push_back(std::make_unique<job>([&count] { ++count; }));
+    {
+        thread_executor runner(3);
+        std::vector<std::thread> threads;
+        for (std::size_t t = 0; t < submitters; ++t)
+            threads.emplace_back([&, t] {
+                for (std::size_t i = 0; i < each; ++i) {
+                    runner.submit(*jobs[t * each + i]);
+                    if (i % 50 == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+                }
+            });
+        for (auto& t : threads) t.join();
+    }
+    int defects = 0;
+    for (const auto& count : runs)
+        if (count != 1) ++defects;
+    CHECK(defects == 0);
+}

@@ -1,0 +1,107 @@
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lsm/db/db.hpp>
+
+#include "support/databases.hpp"
+#include "support/sha256.hpp"
+
+/// What the tests of flushes and compactions share.
+namespace lsm::test {
+
+/// The options, for a database that does everything inside the calls that make it necessary.
+inline options at_once(options given) {
+    given.executor = plain().executor;
+    given.log_preallocation_bytes = 0;
+    return given;
+}
+
+/// Sizes so small that some hundred writes flush, compact and fill levels.
+inline options tiny(compaction_style style, options given = {}) {
+    given.write_buffer_bytes = 4096;
+    given.block_bytes = 256;
+    given.compaction.style = style;
+    given.compaction.level0_trigger = 3;
+    given.compaction.level0_slowdown = given.compaction.level0_stop = 12;  // no delays
+    given.compaction.level_factor = 3;
+    given.compaction.level1_bytes = 8192;
+    given.compaction.target_table_bytes = 2048;
+    return at_once(given);
+}
+
+/// Keeps what it is told.
+class event_log final : public event_listener {
+public:
+    std::vector<flush_event> flushes;
+    std::vector<compaction_event> compactions;
+    std::vector<stall_event> stalls;
+    std::vector<error> failures;
+
+private:
+    void flushed(const flush_event& e) noexcept override { flushes.push_back(e); }
+    void compacted(const compaction_event& e) noexcept override { compactions.push_back(e); }
+    void stalled(const stall_event& e) noexcept override { stalls.push_back(e); }
+    void failed(const error& e) noexcept override { failures.push_back(e); }
+};
+
+/// Random writes of a few hundred keys, and the map that they make.
+class random_writes {
+public:
+    explicit random_writes(std::uint64_t seed) : random_(seed) {}
+
+    /// A batch of one to four operations.
+    [[nodiscard]] entry_list next() {
+        entry_list out(1 + random_() % 4);
+        for (auto& [key, value] : out) {
+            key = "key" + std::to_string(random_() % 400);
+            if (random_() % 4 != 0) value = bytes(random_() % 80, static_cast<char>('a' + random_() % 26));
+        }
+        return out;
+    }
+    void write_to(db& to, std::size_t batches) {
+        for (; batches > 0; --batches) {
+            const auto batch = next();
+            must(to.write(batch_of(batch)));
+            apply(batch, model);
+        }
+    }
+    static void apply(const entry_list& batch, entry_map& to) {
+        for (const auto& [key, value] : batch) value ? void(to[key] = value) : void(to.erase(key));
+    }
+
+    entry_map model;
+
+private:
+    std::mt19937_64 random_;
+};
+
+/// MANIFEST as the format page, section 7, has it.
+inline std::string manifest_of(const std::vector<live_table>& tables) {
+    std::string out;
+    for (const auto& t : tables) out += "L" + std::to_string(t.level) + " " + std::to_string(t.id) + "\n";
+    return out;
+}
+
+inline std::uint64_t bytes_of(const image& files) {
+    std::uint64_t out = 0;
+    for (const auto& [name, contents] : files) out += contents.size();
+    return out;
+}
+
+/// The names that are no part of a database with these tables which is at rest.
+inline std::vector<std::string> strays(const image& files, const std::vector<live_table>& tables) {
+    std::vector<std::string> out;
+    for (const auto& [name, contents] : files) {
+        bool known = name == "MANIFEST" || name == "wal.log";
+        for (const auto& t : tables) known = known || name == detail::table_name(t.id);
+        if (!known) out.push_back(name);
+    }
+    return out;
+}
+
+}  // namespace lsm::test

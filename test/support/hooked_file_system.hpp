@@ -1,0 +1,114 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <lsm/io/file_system.hpp>
+
+namespace lsm::test {
+
+/// Another file system, for many threads: every call goes through a hook first, which may take its time, and may give
+/// the errno that the call is to fail with, undone; 0 lets it pass. The path is the one that a file was opened under.
+/// Closing has no hook.
+class hooked_file_system final : public io::file_system {
+public:
+    using hook = std::function<int(std::string_view operation, std::string_view path)>;
+
+    hooked_file_system(io::file_system& inner, hook before) : inner_(inner), before_(std::move(before)) {}
+
+    /// Files that are open, locks included.
+    [[nodiscard]] std::size_t open_files() const {
+        const std::lock_guard guard(mutex_);
+        return names_.size();
+    }
+
+    result<handle> open(std::string_view path, io::open_mode mode) override {
+        return named(path, hooked(mode == io::open_mode::create_exclusive ? "create" : "open", path,
+                                  [&] { return inner_.open(path, mode); }));
+    }
+    result<void> close(handle file) override {
+        {
+            const std::lock_guard guard(mutex_);
+            names_.erase(file);
+        }
+        return inner_.close(file);
+    }
+    result<std::size_t> read_at(handle file, std::uint64_t offset, std::span<char> into) override {
+        return hooked("read", name(file), [&] { return inner_.read_at(file, offset, into); });
+    }
+    result<std::size_t> write_at(handle file, std::uint64_t offset, bytes_view data) override {
+        return hooked("write", name(file), [&] { return inner_.write_at(file, offset, data); });
+    }
+    result<void> sync_data(handle file) override {
+        return hooked("sync", name(file), [&] { return inner_.sync_data(file); });
+    }
+    result<void> sync(handle file) override {
+        return hooked("sync", name(file), [&] { return inner_.sync(file); });
+    }
+    result<std::uint64_t> size(handle file) override {
+        return hooked("size", name(file), [&] { return inner_.size(file); });
+    }
+    result<void> truncate(handle file, std::uint64_t size) override {
+        return hooked("truncate", name(file), [&] { return inner_.truncate(file, size); });
+    }
+    result<void> allocate(handle file, std::uint64_t size) override {
+        return hooked("allocate", name(file), [&] { return inner_.allocate(file, size); });
+    }
+    result<void> rename(std::string_view from, std::string_view to) override {
+        return hooked("rename", to, [&] { return inner_.rename(from, to); });
+    }
+    result<void> link(std::string_view from, std::string_view to) override {
+        return hooked("link", to, [&] { return inner_.link(from, to); });
+    }
+    result<void> remove(std::string_view path) override {
+        return hooked("remove", path, [&] { return inner_.remove(path); });
+    }
+    result<void> make_directory(std::string_view path) override {
+        return hooked("mkdir", path, [&] { return inner_.make_directory(path); });
+    }
+    result<void> sync_directory(std::string_view path) override {
+        return hooked("syncdir", path, [&] { return inner_.sync_directory(path); });
+    }
+    result<void> list(std::string_view path, detail::function_ref<void(std::string_view)> each) override {
+        return hooked("list", path, [&] { return inner_.list(path, each); });
+    }
+    result<handle> lock(std::string_view path) override {
+        return named(path, hooked("lock", path, [&] { return inner_.lock(path); }));
+    }
+
+private:
+    template <class Call>
+    auto hooked(std::string_view operation, std::string_view path, Call call) -> decltype(call()) {
+        if (const int sys = before_(operation, path); sys != 0) return detail::system_failure(operation, sys);
+        return call();
+    }
+    // The system gives a number out again only after close() has forgotten it here.
+    result<handle> named(std::string_view path, result<handle> file) {
+        if (!file) return file;
+        const std::lock_guard guard(mutex_);
+        names_[*file] = path;
+        return file;
+    }
+    std::string name(handle file) const {
+        const std::lock_guard guard(mutex_);
+        return names_.at(file);
+    }
+
+    io::file_system& inner_;
+    hook before_;
+    mutable std::mutex mutex_;
+    std::map<handle, std::string> names_;
+};
+
+/// What most hooks are about: the files of tables, and the log that is written.
+inline bool is_table(std::string_view path) { return path.find("sst-") != std::string_view::npos; }
+inline bool is_log(std::string_view path) { return path.ends_with("wal.log"); }
+
+}  // namespace lsm::test

@@ -1,0 +1,284 @@
+#include <lsm/wal/writer.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <lsm/io/posix_file_system.hpp>
+
+#include "wal/watched_log.hpp"
+
+using lsm::bytes;
+using lsm::errc;
+using lsm::wal::writer;
+using namespace lsm::test;
+
+namespace {
+
+const std::string frozen = "db/wal-000001.log";
+
+// Space that is reserved beyond what is written in these tests.
+constexpr std::uint64_t ahead = 4096;
+
+writer preallocating(watched& w) {
+    auto log = must(writer::open(w.fs, w.path));
+    log.preallocate(ahead);
+    return log;
+}
+
+std::size_t allocations_in(const calls& made) {
+    return static_cast<std::size_t>(std::count(made.begin(), made.end(), "allocate wal.log"));
+}
+
+// The records of a log that must be intact to its end, zeros aside.
+std::vector<bytes> records_in(const bytes& log) {
+    const auto found = read_log(log, lsm::wal::recovery::absolute);
+    CHECK_FALSE(found.failure);
+    return found.records;
+}
+
+}  // namespace
+
+TEST_CASE("log rotation: the log is synced and renamed and its name made durable") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    w.fs.forget();
+    must(log.rotate(frozen));
+    CHECK(w.fs.calls == calls{"fdatasync wal.log", "rename wal.log wal-000001.log", "fsync-directory db",
+                              "close wal-000001.log"});
+    CHECK(log.len() == 0);
+    CHECK(log.path() == w.path);
+    CHECK_FALSE(w.exists(w.path));
+    CHECK(w.fs.open_files() == 0);
+    CHECK(read_file(w.inner, frozen) == raw_log_record(one));
+}
+
+TEST_CASE("log rotation: the next append makes a new log") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    must(log.sync());
+    w.fs.forget();
+    must(log.rotate(frozen));
+    must(log.append(two));
+    must(log.sync());
+    CHECK(w.fs.calls == calls{"rename wal.log wal-000001.log", "fsync-directory db", "close wal-000001.log",
+                              "create wal.log", "write wal.log", "fsync-directory db", "fdatasync wal.log"});
+    CHECK(log.len() == raw_log_record(two).size());
+    CHECK(read_file(w.inner, frozen) == raw_log_record(one));
+    CHECK(w.log() == raw_log_record(two));
+}
+
+TEST_CASE("log rotation: nothing is left when the writer closes without another append") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    must(log.rotate(frozen));
+    w.fs.forget();
+    must(log.sync());
+    must(log.close());
+    CHECK(w.fs.calls.empty());
+    CHECK_FALSE(w.exists(w.path));
+}
+
+TEST_CASE("log rotation: a log that was there before is written anew first") {
+    watched w(raw_log_record(one) + "torn");
+    auto log = must(writer::open(w.fs, w.path));
+    w.fs.forget();
+    must(log.rotate(frozen));
+    CHECK(w.fs.calls == calls{"remove wal.log.tmp", "create wal.log.tmp", "open wal.log", "write wal.log.tmp",
+                              "close wal.log", "fsync wal.log.tmp", "rename wal.log.tmp wal.log", "fsync-directory db",
+                              "rename wal.log wal-000001.log", "fsync-directory db", "close wal-000001.log"});
+    CHECK(read_file(w.inner, frozen) == raw_log_record(one));
+}
+
+TEST_CASE("log rotation: a rename that fails leaves the log in use under its name") {
+    const int sys = GENERATE(EIO, ENOSPC);
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    w.fs.fault = [&](std::string_view call) { return call.starts_with("rename") ? sys : 0; };
+    CHECK(must_fail(log.rotate(frozen)).sys == sys);
+    CHECK_FALSE(log.failure());
+    CHECK_FALSE(w.exists(frozen));
+    must(log.append(two));
+    w.fs.fault = nullptr;
+    must(log.rotate(frozen));
+    CHECK(read_file(w.inner, frozen) == raw_log_record(one) + raw_log_record(two));
+}
+
+TEST_CASE("log rotation: a sync that fails is the last thing the writer does") {
+    const std::string call = GENERATE(as<std::string>(), "fdatasync wal.log", "fsync-directory db");
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    w.fs.fault = [&](std::string_view made) { return made == call ? EIO : 0; };
+    const auto first = must_fail(log.rotate(frozen));
+    CHECK(first.sys == EIO);
+    REQUIRE(log.failure());
+    w.fs.fault = nullptr;
+    w.fs.forget();
+    CHECK(must_fail(log.append(two)).what == first.what);
+    CHECK(must_fail(log.rotate(frozen)).what == first.what);
+    CHECK(must_fail(log.close()).what == first.what);
+    CHECK(w.fs.calls.empty());
+    CHECK(w.exists(call == "fdatasync wal.log" ? w.path : frozen));
+}
+
+TEST_CASE("log rotation: what closing the frozen log says does not matter") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    w.fs.fault = [](std::string_view call) { return call.starts_with("close") ? EIO : 0; };
+    must(log.rotate(frozen));
+    must(log.append(two));
+    CHECK(w.log() == raw_log_record(two));
+}
+
+TEST_CASE("log preallocation: the log ends in zeros until it is closed") {
+    watched w;
+    auto log = preallocating(w);
+    must(log.append(one));
+    must(log.sync());
+    CHECK(w.log() == raw_log_record(one) + bytes(ahead, '\0'));
+    CHECK(log.len() == raw_log_record(one).size());
+    must(log.append(two));
+    must(log.sync());
+    CHECK(w.log().size() == raw_log_record(one).size() + ahead);
+    CHECK(records_in(w.log()) == std::vector<bytes>{one, two});
+    must(log.close());
+    CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
+}
+
+TEST_CASE("log preallocation: a log that was never synced is closed without zeros") {
+    watched w;
+    auto log = preallocating(w);
+    must(log.append(one));
+    must(log.close());
+    CHECK(w.log() == raw_log_record(one));
+}
+
+TEST_CASE("log preallocation: what was cut at closing is synced") {
+    watched w;
+    auto log = preallocating(w);
+    must(log.append(one));
+    must(log.sync());
+    w.fs.forget();
+    must(log.close());
+    CHECK(w.fs.calls == calls{"truncate wal.log", "fdatasync wal.log", "close wal.log"});
+}
+
+TEST_CASE("log preallocation: space is asked for only when it is used up") {
+    watched w;
+    auto log = preallocating(w);
+    const bytes batch = raw_batch({{"k", bytes(200, 'v')}});
+    for (int i = 0; i < 100; ++i) {
+        must(log.append(batch));
+        must(log.sync());
+        REQUIRE(w.log().size() >= log.len());
+        REQUIRE(w.log().size() <= log.len() + ahead);
+    }
+    CHECK(allocations_in(w.fs.calls) >= log.len() / (ahead + raw_log_record(batch).size()));
+    CHECK(allocations_in(w.fs.calls) <= log.len() / ahead + 1);
+    CHECK(records_in(w.log()).size() == 100);
+}
+
+TEST_CASE("log preallocation: a writer without it asks for nothing") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(one));
+    must(log.sync());
+    must(log.close());
+    CHECK(allocations_in(w.fs.calls) == 0);
+}
+
+TEST_CASE("log preallocation: a disk without room for it is no failure") {
+    const int sys = GENERATE(ENOSPC, EOPNOTSUPP, EIO);
+    watched w;
+    auto log = preallocating(w);
+    w.fs.fault = [&](std::string_view call) { return call.starts_with("allocate") ? sys : 0; };
+    for (const auto& batch : {one, two}) {
+        must(log.append(batch));
+        must(log.sync());
+    }
+    CHECK_FALSE(log.failure());
+    CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
+    CHECK(allocations_in(w.fs.calls) == 1);  // not at every sync
+    must(log.close());
+    CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
+}
+
+TEST_CASE("log preallocation: a full disk takes a piece of a record back and the zeros with it") {
+    watched w;
+    auto log = preallocating(w);
+    must(log.append(one));
+    must(log.sync());
+    w.fs.longest_write = 7;
+    std::size_t writes = 0;
+    w.fs.fault = [&](std::string_view call) { return call.starts_with("write") && ++writes == 2 ? ENOSPC : 0; };
+    CHECK(must_fail(log.append(two)).code == errc::no_space);
+    CHECK(w.log() == raw_log_record(one));
+    must(log.append(two));
+    must(log.sync());
+    CHECK(records_in(w.log()) == std::vector<bytes>{one, two});
+    must(log.close());
+    CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
+}
+
+TEST_CASE("log preallocation: a log that was left with zeros is gone on with behind its records") {
+    watched w;
+    {
+        auto log = preallocating(w);
+        must(log.append(one));
+        must(log.sync());
+    }
+    REQUIRE(w.log().size() > ahead);
+    auto log = must(writer::open(w.fs, w.path));
+    CHECK(log.len() == raw_log_record(one).size());
+    must(log.append(two));
+    CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
+}
+
+TEST_CASE("log preallocation: a frozen log may keep its zeros and the next one begins with none") {
+    watched w;
+    auto log = preallocating(w);
+    must(log.append(one));
+    must(log.sync());
+    must(log.rotate(frozen));
+    CHECK(records_in(read_file(w.inner, frozen)) == std::vector<bytes>{one});
+    must(log.append(two));
+    CHECK(w.log() == raw_log_record(two));
+    must(log.sync());
+    CHECK(w.log() == raw_log_record(two) + bytes(ahead, '\0'));
+    must(log.close());
+    CHECK(w.log() == raw_log_record(two));
+}
+
+TEST_CASE("log preallocation: nothing is reserved for a log that freezes") {
+    watched w;
+    auto log = preallocating(w);
+    must(log.append(one));
+    must(log.rotate(frozen));
+    CHECK(read_file(w.inner, frozen) == raw_log_record(one));
+    CHECK(allocations_in(w.fs.calls) == 0);
+}
+
+TEST_CASE("log preallocation: works on the disk as it does in memory") {
+    const scratch_directory dir;
+    auto& fs = lsm::io::default_file_system();
+    const std::string path = dir / "wal.log";
+    auto log = must(writer::open(fs, path));
+    log.preallocate(ahead);
+    must(log.append(one));
+    must(log.sync());
+    CHECK(records_in(read_file(fs, path)) == std::vector<bytes>{one});
+    must(log.rotate(dir / "wal-000001.log"));
+    must(log.append(two));
+    must(log.sync());
+    must(log.close());
+    CHECK(records_in(read_file(fs, dir / "wal-000001.log")) == std::vector<bytes>{one});
+    CHECK(read_file(fs, path) == raw_log_record(two));
+}
