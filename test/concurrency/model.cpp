@@ -352,7 +352,7 @@ void run(lsm::compaction_style style, unsigned background, std::uint64_t seed) {
     watching.join();
     CHECK(wrong.text() == "");
     CHECK(steps > 0);
-    CHECK(db.stats().flushes > 0);
+    CHECK(db.stats().flushes > (writes < 250 ? 0u : 1u));  // a shortened run may have but one
     must(db.settle());
     CHECK(db.stats().pins.empty());
     const std::size_t tables = db.live_tables().size();

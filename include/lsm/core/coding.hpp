@@ -69,4 +69,12 @@ private:
     std::size_t offset_ = 0;
 };
 
+/// The first eight bytes as a big-endian number, zeros behind fewer: byte strings with different ones order like them.
+[[nodiscard]] inline std::uint64_t leading_number(bytes_view in) noexcept {
+    std::uint64_t out = 0;
+    if (in.size() >= sizeof out) return byte_swapped(load_le<std::uint64_t>(in.data()));
+    for (const char c : in) out = out << 8 | static_cast<unsigned char>(c);
+    return in.empty() ? 0 : out << 8 * (sizeof out - in.size());
+}
+
 }  // namespace lsm::detail

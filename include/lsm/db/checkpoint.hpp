@@ -67,9 +67,7 @@ result<void> write_checkpoint(io::file_system& fs, std::string_view directory, c
     std::vector<memtable_cursor<Alloc>,
                 typename std::allocator_traits<Alloc>::template rebind_alloc<memtable_cursor<Alloc>>>
         memtables(alloc);
-    for (const auto& m : from->memtables)
-        memtables.emplace_back(std::shared_ptr<const memtable_core<Alloc>>(std::shared_ptr<void>(), &m->entries),
-                               from.at());
+    for (const auto& m : from->memtables) memtables.push_back(cursor_of(*m, from.at()));
     merging_iterator<memtable_cursor<Alloc>, Alloc> entries(std::move(memtables), merge_options{}, alloc);
     if (entries.valid()) {
         const sst_options format{.block_size = how.block_bytes,

@@ -122,6 +122,22 @@ private:
     block_options how_;
 };
 
+/// Of tables that stand in key order and do not overlap, the first whose largest key is not below `key`; `count` if there
+/// is none. O(log count).
+template <class Alloc>
+[[nodiscard]] std::size_t first_reaching(const table_pointer<Alloc>* tables, std::size_t count, bytes_view key) noexcept {
+    std::size_t low = 0;
+    std::size_t high = count;
+    while (low < high) {
+        const std::size_t middle = low + (high - low) / 2;
+        if (tables[middle]->largest() < key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 /// Walks tables that stand in key order and do not overlap, one behind the other. The tables must outlive it.
 template <class Alloc>
 class run_cursor {
@@ -156,16 +172,8 @@ public:
         skip_backward();
     }
     void seek(bytes_view key) {
-        std::size_t low = 0;
-        std::size_t high = count_;
-        while (low < high) {
-            const std::size_t middle = low + (high - low) / 2;
-            if (tables_[middle]->largest() < key)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        if (enter(low)) inner_->seek(key);
+        const std::size_t number = first_reaching<Alloc>(tables_, count_, key);
+        if (enter(number)) inner_->seek(key);
         skip_forward();
     }
 

@@ -82,8 +82,7 @@ public:
         const stopwatch watch;
         const auto id = tables_.new_id();
         if (!id) return id.error();
-        const std::shared_ptr<const memtable_core<Alloc>> borrowed(std::shared_ptr<void>(), &oldest.entries);
-        memtable_cursor<Alloc> entries(borrowed, newest_sequence);
+        auto entries = cursor_of(oldest, newest_sequence);
         entries.seek_to_first();
         if (auto written = write_table_file(entries, fs_, directory_, *id, table_format(), alloc_); !written)
             return abandon({*id}, std::move(written).error());

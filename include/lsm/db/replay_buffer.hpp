@@ -47,7 +47,7 @@ public:
     void drain(memtable_core<Alloc>& to, sequence at) {
         // What all keys begin with tells nothing: the eight bytes behind it decide most comparisons without a look at
         // the keys.
-        for (item& i : items_) i.prefix = number_of(i.key().substr(common_.size()));
+        for (item& i : items_) i.prefix = leading_number(i.key().substr(common_.size()));
         std::sort(items_.begin(), items_.end(), [](const item& a, const item& b) {
             if (a.prefix != b.prefix) return a.prefix < b.prefix;
             const int order = a.key().compare(b.key());
@@ -86,13 +86,6 @@ private:
         std::size_t n = 0;
         while (n < most && a[n] == b[n]) ++n;
         return n;
-    }
-    // The first eight bytes, big-endian, zeros behind a shorter key.
-    [[nodiscard]] static std::uint64_t number_of(bytes_view key) noexcept {
-        if (key.size() >= 8) return byte_swapped(load_le<std::uint64_t>(key.data()));
-        std::uint64_t out = 0;
-        for (std::size_t n = 0; n < 8; ++n) out = out << 8 | (n < key.size() ? static_cast<unsigned char>(key[n]) : 0u);
-        return out;
     }
     [[nodiscard]] auto new_arena() const { return std::allocate_shared<basic_arena<Alloc>>(alloc_, alloc_); }
 

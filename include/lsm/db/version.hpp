@@ -42,11 +42,6 @@ struct table_set {
         for_each([&](int level, const auto& t) { out.push_back({level, t->id()}); });
         return out;
     }
-    [[nodiscard]] std::size_t size() const noexcept {
-        std::size_t out = 0;
-        for (const auto& level : levels) out += level.size();
-        return out;
-    }
     [[nodiscard]] std::uint64_t memory_bytes() const noexcept {
         std::uint64_t out = 0;
         for_each([&](int, const auto& t) { out += t->memory_bytes(); });
@@ -56,16 +51,8 @@ struct table_set {
     /// The only table of a level above 0 that can hold `key`; null if there is none.
     [[nodiscard]] const db_table<Alloc>* in_level(std::size_t level, bytes_view key) const noexcept {
         const auto& tables = levels[level];
-        std::size_t low = 0;
-        std::size_t high = tables.size();
-        while (low < high) {
-            const std::size_t middle = low + (high - low) / 2;
-            if (tables[middle]->largest() < key)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        return low < tables.size() && tables[low]->smallest() <= key ? tables[low].get() : nullptr;
+        const std::size_t number = first_reaching<Alloc>(tables.data(), tables.size(), key);
+        return number < tables.size() && tables[number]->smallest() <= key ? tables[number].get() : nullptr;
     }
 };
 
@@ -78,6 +65,12 @@ struct db_memtable {
 
     db_memtable(std::uint64_t n, const Alloc& alloc) : entries(alloc), number(n) {}
 };
+
+/// The entries of a memtable as a reader at `at` sees them. Does not own the memtable.
+template <class Alloc>
+[[nodiscard]] memtable_cursor<Alloc> cursor_of(const db_memtable<Alloc>& from, sequence at) {
+    return {std::shared_ptr<const memtable_core<Alloc>>(std::shared_ptr<void>(), &from.entries), at};
+}
 
 template <class Alloc>
 using memtable_list =

@@ -167,10 +167,7 @@ private:
         std::vector<source, typename std::allocator_traits<Alloc>::template rebind_alloc<source>> out(alloc);
         const auto& levels = all.tables->levels;
         out.reserve(all.memtables.size() + levels[0].size() + level_count - 1);
-        for (const auto& m : all.memtables) {
-            const std::shared_ptr<const memtable_core<Alloc>> borrowed(std::shared_ptr<void>(), &m->entries);
-            out.emplace_back(memtable_cursor<Alloc>(borrowed, from_->at()));
-        }
+        for (const auto& m : all.memtables) out.emplace_back(cursor_of(*m, from_->at()));
         for (const auto& t : levels[0]) out.emplace_back(run_cursor<Alloc>(&t, 1, blocks));
         for (std::size_t level = 1; level < level_count; ++level)
             if (!levels[level].empty())

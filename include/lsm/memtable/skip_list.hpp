@@ -7,6 +7,7 @@
 #include <new>
 
 #include <lsm/core/bytes.hpp>
+#include <lsm/core/coding.hpp>
 #include <lsm/core/entry.hpp>
 #include <lsm/policy/arena.hpp>
 
@@ -102,7 +103,7 @@ public:
     /// Adds a version of `key` and returns the one it hides, if any. Expected O(log n); O(1) when the key lies next to
     /// the one written before. If Alloc throws, nothing has changed. The writer only.
     const version* add(bytes_view key, entry_view entry, sequence at) {
-        const std::uint64_t prefix = prefix_of(key);
+        const std::uint64_t prefix = leading_number(key);
         node* found = locate(key, prefix);
         if (found != nullptr) {
             const version* const hidden = found->newest();
@@ -130,11 +131,11 @@ public:
 
     /// The first node whose key is not below `key`; null if there is none. Expected O(log n).
     [[nodiscard]] const node* not_below(bytes_view key) const noexcept {
-        return descend([&, prefix = prefix_of(key)](const node* n) { return n->below(key, prefix); }).behind;
+        return descend([&, prefix = leading_number(key)](const node* n) { return n->below(key, prefix); }).behind;
     }
     /// The last node whose key is below `key`; null if there is none. Expected O(log n).
     [[nodiscard]] const node* last_below(bytes_view key) const noexcept {
-        return unless_head(descend([&, prefix = prefix_of(key)](const node* n) { return n->below(key, prefix); }).at);
+        return unless_head(descend([&, prefix = leading_number(key)](const node* n) { return n->below(key, prefix); }).at);
     }
     [[nodiscard]] const node* last() const noexcept {
         return unless_head(descend([](const node*) { return true; }).at);
@@ -146,15 +147,6 @@ public:
 private:
     static constexpr unsigned most_levels = 14;  // 4^14 keys before searches begin to lengthen
 
-    // The first eight bytes as a big-endian number, zeros behind a shorter key. Keys of different prefixes order like
-    // them.
-    [[nodiscard]] static std::uint64_t prefix_of(bytes_view key) noexcept {
-        std::uint64_t prefix = 0;
-        if (key.size() >= sizeof prefix) return byte_swapped(load_le<std::uint64_t>(key.data()));
-        for (const char c : key) prefix = prefix << 8 | static_cast<unsigned char>(c);
-        return key.empty() ? 0 : prefix << 8 * (sizeof prefix - key.size());
-    }
-
     const version* make_version(entry_view entry, const version* older, sequence at) {
         void* const raw = memory_.allocate(sizeof(version) + entry.value.size(), alignof(version));
         auto* const out = ::new (raw) version{older, at, static_cast<std::uint32_t>(entry.value.size()), entry.type};
@@ -163,7 +155,7 @@ private:
     }
     node* make_node(bytes_view key, unsigned height, const version* only) {
         void* const raw = memory_.allocate(node::bytes(key, height), alignof(node));
-        return ::new (raw) node(key, prefix_of(key), height, only);
+        return ::new (raw) node(key, leading_number(key), height, only);
     }
 
     struct place {
