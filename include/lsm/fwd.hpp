@@ -51,9 +51,6 @@ template <class Block = block, class Capacity = capacity_in_entries, class Alloc
 class basic_block_cache;
 using block_cache = basic_block_cache<>;
 
-template <class Block, class Capacity, class Alloc>
-class shared_block_cache;
-
 template <class Cursor, class Alloc = std::allocator<std::byte>>
 class merging_iterator;
 
@@ -64,6 +61,10 @@ using write_batch = basic_write_batch<>;
 template <class Policies = policies<>>
 class basic_snapshot;
 using snapshot = basic_snapshot<>;
+
+template <class Policies = policies<>>
+class basic_pinned_value;
+using pinned_value = basic_pinned_value<>;
 
 template <class Policies = policies<>>
 class basic_db;

@@ -35,7 +35,7 @@ struct counting_listener : release_bell::listener {
 struct fixture {
     counting_listener listener;
     std::shared_ptr<release_bell> bell = std::make_shared<release_bell>(&listener);
-    std::optional<store> versions{std::in_place, alloc(), bell};
+    std::optional<store> versions{std::in_place, std::make_shared<lsm::detail::reader_slots>(), bell, alloc()};
     std::uint64_t number = 0;
 
     // A new version, and how to see whether its memtable is still there.

@@ -128,7 +128,7 @@ TEST_CASE("compact: its memory does not grow with the number of entries") {
     lsm::io::memory_file_system fs;
     std::size_t peaks[2] = {};
     std::size_t indexes[2] = {};
-    const std::size_t sizes[2] = {2'000, 20'000};
+    const std::size_t sizes[2] = {10'000, 50'000};
     for (int i = 0; i < 2; ++i) {
         entry_map entries;
         for (std::size_t n = 0; n < sizes[i]; ++n) entries[std::to_string(n)] = lsm::bytes(20, 'v');
@@ -147,5 +147,5 @@ TEST_CASE("compact: its memory does not grow with the number of entries") {
     }
     // The new table's index grows with the number of blocks, as the old one's does; doubling its buffer needs room for
     // both.
-    CHECK(peaks[1] - peaks[0] <= 3 * indexes[1]);
+    CHECK(peaks[1] <= peaks[0] + 3 * indexes[1]);
 }

@@ -158,8 +158,7 @@ TEST_CASE("sst block: a copy is the same block and keeps it alive") {
         block_type second_copy;
         {
             const bytes raw = raw_block({{"key", bytes(100, 'v')}});
-            lsm::basic_bytes<alloc> data(raw.begin(), raw.end(), alloc(log));
-            first_copy = must(block_type::decode(std::move(data), "key", 0, alloc(log)));
+            first_copy = must(block_type::decode(raw, "key", 0, alloc(log)));
             const auto held = log.live_bytes;
             second_copy = *first_copy;
             CHECK(log.live_bytes == held);
@@ -175,8 +174,7 @@ TEST_CASE("sst block: a count of four billion costs no memory") {
     allocation_log log;
     using alloc = logged_allocator<std::byte>;
     const bytes raw = u32(0xffff'ffff) + first + bytes(80, 'x');
-    lsm::basic_bytes<alloc> data(raw.begin(), raw.end(), alloc(log));
-    CHECK_FALSE(lsm::basic_block<alloc>::decode(std::move(data), "m", 0, alloc(log)).has_value());
+    CHECK_FALSE(lsm::basic_block<alloc>::decode(raw, "m", 0, alloc(log)).has_value());
     CHECK(log.peak_bytes < 10 * raw.size());
     CHECK(log.live_bytes == 0);
 }

@@ -12,6 +12,7 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/entry.hpp>
 #include <lsm/core/function_ref.hpp>
+#include <lsm/core/hash.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/compact.hpp>
 #include <lsm/db/compaction_choice.hpp>
@@ -169,10 +170,11 @@ private:
     }
     [[nodiscard]] bool older_may_have(bytes_view key) const noexcept {
         const auto& newest_first = from_->levels[0];
+        const std::uint64_t hash = xxh64(key);
         for (std::size_t i = older_in_level0_; i < newest_first.size(); ++i)
-            if (newest_first[i]->covers(key) && newest_first[i]->may_contain(key)) return true;
+            if (newest_first[i]->covers(key) && newest_first[i]->may_contain(hash)) return true;
         for (auto level = static_cast<std::size_t>(output_level_) + 1; level < level_count; ++level)
-            if (const auto* const t = from_->in_level(level, key); t != nullptr && t->may_contain(key)) return true;
+            if (const auto* const t = from_->in_level(level, key); t != nullptr && t->may_contain(hash)) return true;
         return false;
     }
 

@@ -51,6 +51,25 @@ private:
     pinned state_;
 };
 
+/// A value that stays where the database has it, for as long as this or a copy lives: in a block of a table, or in a
+/// memtable, which then keeps its state of the database as a snapshot does. May outlive the database.
+template <class Policies>
+class basic_pinned_value {
+    using keeper = detail::entry_keeper<typename Policies::allocator_type>;
+    using value_view = typename Policies::value_view;
+
+public:
+    [[nodiscard]] const value_view& operator*() const noexcept { return value_; }
+    [[nodiscard]] const value_view* operator->() const noexcept { return &value_; }
+
+private:
+    friend class basic_db<Policies>;
+    basic_pinned_value(value_view value, keeper kept) noexcept : value_(std::move(value)), kept_(std::move(kept)) {}
+
+    value_view value_;
+    keeper kept_;
+};
+
 /// An ordered, crash-safe key-value store in a directory.
 ///
 /// A write that returned ok survives the end of the process and, unless sync is off, a power cut; a batch does so whole
@@ -74,6 +93,7 @@ public:
     using policies_type = Policies;
     using batch = basic_write_batch<Policies>;
     using snapshot_type = basic_snapshot<Policies>;
+    using pinned_value = basic_pinned_value<Policies>;
     using cursor = typed_cursor<Policies, detail::range_cursor<detail::view_cursor<alloc>, alloc>>;
 
     struct read_options {
@@ -95,7 +115,8 @@ public:
         std::optional<bytes_view> prefix = {};
         /// From the last key to the first.
         bool reverse = false;
-        /// As in read_options; the cursor may outlive the snapshot.
+        /// As in read_options; the cursor may outlive the snapshot. A long walk reads much at once, and that does not stay
+        /// in the cache.
         const snapshot_type* at = nullptr;
         bool verify_checksums = true;
         bool fill_cache = true;
@@ -145,7 +166,25 @@ public:
         optional_value out;
         bool good = true;
         auto found =
-            core_->find(target.view(), pin_in(how), blocks(how), [&](entry_view entry) { good = decode(entry, out); });
+            core_->find(target.view(), pin_in(how), blocks(how), [&](entry_view entry, auto) { good = decode(entry, out); });
+        if (!found) return std::move(found).error();
+        if (!good) return bad_value(target.view());
+        return out;
+    }
+
+    /// The same without a copy: the value where the database has it.
+    [[nodiscard]] result<std::optional<pinned_value>> get_view(key_argument key, read_options how = {}) const {
+        const detail::encoded_key<Policies> target(key, core_->allocator());
+        std::optional<pinned_value> out;
+        bool good = true;
+        detail::block_options pinning = blocks(how);
+        pinning.pin = true;
+        auto found = core_->find(target.view(), pin_in(how), pinning, [&](entry_view entry, auto keep) {
+            if (entry.tombstone()) return;
+            const auto value = detail::decode_value<Policies>(entry.value);
+            good = value.has_value();
+            if (good) out.emplace(pinned_value(*value, keep()));
+        });
         if (!found) return std::move(found).error();
         if (!good) return bad_value(target.view());
         return out;
@@ -173,7 +212,7 @@ public:
         const detail::encoded_key<Policies> target(key, core_->allocator());
         bool there = false;
         auto found =
-            core_->find(target.view(), pin_in(how), blocks(how), [&](entry_view entry) { there = !entry.tombstone(); });
+            core_->find(target.view(), pin_in(how), blocks(how), [&](entry_view entry, auto) { there = !entry.tombstone(); });
         if (!found) return std::move(found).error();
         return there;
     }

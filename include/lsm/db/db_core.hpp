@@ -65,11 +65,12 @@ public:
           lock_(std::move(lock)),
           own_executor_(opts.background_threads),
           bell_(std::allocate_shared<release_bell>(alloc, static_cast<release_bell::listener*>(this))),
-          cache_(std::allocate_shared<db_cache<Alloc>>(alloc, opts.block_cache_bytes, alloc)),
+          readers_(std::allocate_shared<reader_slots>(alloc)),
+          shared_(std::allocate_shared<table_resources<Alloc>>(alloc, opts, readers_)),
           health_(opts.listener),
-          versions_(alloc, bell_),
-          memory_(options_, cache_),
-          tables_(fs, directory_, cache_, versions_, health_, alloc),
+          versions_(readers_, bell_, alloc),
+          memory_(options_, shared_),
+          tables_(fs, directory_, shared_, versions_, health_, alloc),
           maintenance_(fs, directory_, options_, opts.executor != nullptr ? *opts.executor : own_executor_, tables_,
                        versions_, memory_, health_, counted_, alloc),
           writes_(fs, directory_, options_, versions_, maintenance_, memory_, health_, counted_, alloc) {}
@@ -84,16 +85,26 @@ public:
     /// Why writes are refused, if they are.
     [[nodiscard]] result<void> writable() const { return health_.check(); }
 
-    /// Calls `use` with the newest entry of `key`, tombstones included; not at all if there is none.
+    /// Calls `use` with the newest entry of `key`, tombstones included, and with what keeps it; not at all if there is
+    /// none.
     template <class Use>
     result<void> find(bytes_view key, const pinned_version<Alloc>* at, block_options how, Use use) {
         const typename version_store<Alloc>::reading now(versions_);
         auto& counted = now.counted();
         const bool timed = counted.gets.fetch_add(1, std::memory_order_relaxed) % reads_per_sample == 0;
         const stopwatch watch(timed);
-        const auto counting = [&](entry_view entry) {
+        const auto counting = [&](entry_view entry, block_contents<Alloc>* block) {
             if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
-            use(entry);
+            use(entry, [&] {
+                entry_keeper<Alloc> keeper;
+                if (block != nullptr) {
+                    block->hold();
+                    keeper.block = item_pointer<block_contents<Alloc>>(block);
+                } else {
+                    keeper.state = at != nullptr ? *at : versions_.pin(now);
+                }
+                return keeper;
+            });
         };
         auto done = at != nullptr ? find_newest(**at, key, at->at(), how, counted, counting)
                                   : find_newest(*now, key, now.at(), how, counted, counting);
@@ -107,7 +118,7 @@ public:
         auto& counted = now.counted();
         counted.gets.fetch_add(keys.size(), std::memory_order_relaxed);
         for (std::size_t i = 0; i < keys.size(); ++i) {
-            const auto use_one = [&](entry_view entry) {
+            const auto use_one = [&](entry_view entry, block_contents<Alloc>*) {
                 if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
                 use(i, entry);
             };
@@ -134,10 +145,10 @@ public:
             const typename version_store<Alloc>::reading now(versions_);
             now.counted().cursors.fetch_add(1, std::memory_order_relaxed);
         }
-        if (at != nullptr) return view_cursor<Alloc>(*at, how, blocks, alloc_);
+        if (at != nullptr) return view_cursor<Alloc>(*at, readers_, how, blocks, alloc_);
         auto pinned = pin();
         if (!pinned) return view_cursor<Alloc>(std::move(pinned).error(), alloc_);
-        return view_cursor<Alloc>(*std::move(pinned), how, blocks, alloc_);
+        return view_cursor<Alloc>(*std::move(pinned), readers_, how, blocks, alloc_);
     }
 
     result<void> flush() {
@@ -199,9 +210,10 @@ public:
         out.gets_found = slots.sum(&read_counters::found);
         out.cursors = slots.sum(&read_counters::cursors);
         out.tables_searched = slots.sum(&read_counters::tables_searched);
+        out.tombstones_skipped = slots.sum(&read_counters::tombstones_skipped);
         out.filter_misses = slots.sum(&read_counters::filter_misses);
-        out.cache_hits = cache_->hits();
-        out.cache_misses = cache_->misses();
+        out.cache_hits = slots.sum(&read_counters::cache_hits);
+        out.cache_misses = slots.sum(&read_counters::cache_misses);
         const auto now = versions_.current();
         now->tables->for_each([&](int level, const auto& t) {
             auto& of = out.levels[static_cast<std::size_t>(level)];
@@ -209,7 +221,7 @@ public:
             of.bytes += t->file_bytes();
         });
         for (const auto& m : now->memtables) out.memory.memtables += m->entries.memory_bytes();
-        out.memory.cache = cache_->used();
+        out.memory.cache = shared_->cache.used();
         out.memory.indexes = now->tables->memory_bytes();
         out.memory.budget = options_.memory_budget_bytes;
         out.pins = versions_.pins();
@@ -409,7 +421,8 @@ private:
     io::file lock_;
     io::thread_executor own_executor_;
     std::shared_ptr<release_bell> bell_;
-    std::shared_ptr<db_cache<Alloc>> cache_;
+    std::shared_ptr<reader_slots> readers_;
+    std::shared_ptr<table_resources<Alloc>> shared_;
     health health_;
     write_counters counted_;
     version_store<Alloc> versions_;

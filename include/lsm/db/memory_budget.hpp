@@ -20,12 +20,12 @@ namespace lsm::detail {
 template <class Alloc>
 class memory_budget {
 public:
-    memory_budget(const options& how, std::shared_ptr<db_cache<Alloc>> cache)
+    memory_budget(const options& how, std::shared_ptr<table_resources<Alloc>> shared)
         : budget_(how.memory_budget_bytes),
           wanted_buffer_(how.write_buffer_bytes),
           buffers_(std::max(how.max_write_buffers, 2u)),
           wanted_cache_(how.block_cache_bytes),
-          cache_(std::move(cache)),
+          shared_(std::move(shared)),
           write_buffer_(how.write_buffer_bytes) {}
 
     /// The memory a memtable may take now.
@@ -45,7 +45,7 @@ public:
         const std::size_t buffer = std::clamp(rest / buffers_, floor, std::max(floor, wanted_buffer_));
         const std::size_t left = rest - std::min(rest, buffer * buffers_);
         write_buffer_.store(buffer, std::memory_order_relaxed);
-        cache_->set_capacity(std::min(left, wanted_cache_));
+        shared_->cache.set_capacity(std::min(left, wanted_cache_));
         exceeded_.store(pins != 0 && fixed + floor * buffers_ > budget_, std::memory_order_relaxed);
     }
 
@@ -62,7 +62,7 @@ private:
     const std::size_t wanted_buffer_;
     const std::size_t buffers_;
     const std::size_t wanted_cache_;
-    std::shared_ptr<db_cache<Alloc>> cache_;
+    std::shared_ptr<table_resources<Alloc>> shared_;
     std::atomic<std::size_t> write_buffer_;
     std::atomic<bool> exceeded_ = false;
 };

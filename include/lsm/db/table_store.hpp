@@ -33,17 +33,17 @@ struct table_edit {
 template <class Alloc>
 class table_store {
 public:
-    table_store(io::file_system& fs, std::string_view directory, std::shared_ptr<db_cache<Alloc>> cache,
+    table_store(io::file_system& fs, std::string_view directory, std::shared_ptr<table_resources<Alloc>> shared,
                 version_store<Alloc>& versions, health& state, const Alloc& alloc)
         : alloc_(alloc),
           fs_(fs),
           directory_(directory),
-          cache_(std::move(cache)),
+          shared_(std::move(shared)),
           versions_(versions),
           health_(state) {}
 
     [[nodiscard]] result<table_pointer<Alloc>> open(std::uint64_t id) {
-        return db_table<Alloc>::open(fs_, directory_, id, next_serial_.fetch_add(1), cache_, alloc_);
+        return db_table<Alloc>::open(fs_, directory_, id, shared_, alloc_);
     }
 
     /// The tables of MANIFEST. Errors: bad_manifest; those of an open. Ids beyond all of these, and `highest_id`, are
@@ -69,6 +69,7 @@ public:
             }
             level.push_back(*std::move(opened));
         }
+        out->index_levels();
         return std::shared_ptr<const table_set<Alloc>>(std::move(out));
     }
 
@@ -92,12 +93,16 @@ public:
         auto next = versions_.prepare();
         next->tables = edited(*versions_.current()->tables, what);
         if (auto listed = replace_with(*next->tables); !listed) return listed;
+        const auto before = versions_.current();
         versions_.publish(std::move(next), [&](const version<Alloc>* old, version<Alloc>& fresh) {
             for (const auto& m : old->memtables)
                 if (m.get() != what.flushed) fresh.memtables.push_back(m);
         });
-        for (const std::uint64_t id : what.removed)
-            if (std::ranges::none_of(what.added, [id](const auto& a) { return a.second->id() == id; })) remove(id);
+        before->tables->for_each([&](int, const auto& t) {
+            const auto is_this = [id = t->id()](const auto& added) { return added.second->id() == id; };
+            if (!removes(what, t->id()) || std::ranges::any_of(what.added, is_this)) return;
+            if (t->outlive_name()) remove(t->id());
+        });
         return {};
     }
 
@@ -160,6 +165,7 @@ private:
                                          });
             tables.insert(at, table);
         }
+        out->index_levels();
         return out;
     }
     [[nodiscard]] static bool removes(const table_edit<Alloc>& what, std::uint64_t id) noexcept {
@@ -169,11 +175,10 @@ private:
     [[no_unique_address]] Alloc alloc_;
     io::file_system& fs_;
     std::string directory_;
-    std::shared_ptr<db_cache<Alloc>> cache_;
+    std::shared_ptr<table_resources<Alloc>> shared_;
     version_store<Alloc>& versions_;
     health& health_;
     std::atomic<std::uint64_t> next_id_ = 1;
-    std::atomic<std::uint64_t> next_serial_ = 0;
     std::mutex installing_;  // one change at a time, the writing of MANIFEST included
 
     std::mutex removing_;

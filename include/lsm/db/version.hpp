@@ -12,10 +12,12 @@
 
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/entry.hpp>
+#include <lsm/core/hash.hpp>
+#include <lsm/core/prefix_search.hpp>
+#include <lsm/core/reader_slots.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/db_table.hpp>
 #include <lsm/db/manifest.hpp>
-#include <lsm/db/reader_slots.hpp>
 #include <lsm/memtable/memtable.hpp>
 
 namespace lsm::detail {
@@ -25,11 +27,28 @@ inline constexpr std::size_t level_count = highest_level + 1;
 /// The tables of the database at one time. Level 0 stands newest first; each other level in key order, without overlap.
 /// Immutable once it is part of a version.
 template <class Alloc>
-struct table_set {
-    std::vector<table_list<Alloc>, typename std::allocator_traits<Alloc>::template rebind_alloc<table_list<Alloc>>>
-        levels;
+class table_set {
+    template <class T>
+    using list = std::vector<T, typename std::allocator_traits<Alloc>::template rebind_alloc<T>>;
 
-    explicit table_set(const Alloc& alloc) : levels(level_count, table_list<Alloc>(alloc), alloc) {}
+public:
+    list<table_list<Alloc>> levels;
+
+    explicit table_set(const Alloc& alloc)
+        : levels(level_count, table_list<Alloc>(alloc), alloc), fences_(level_count, fence_list(alloc), alloc) {}
+
+    /// To be called when all tables are there, before any is looked for.
+    void index_levels() {
+        for (std::size_t level = 1; level < level_count; ++level) {
+            const auto& tables = levels[level];
+            auto& [numbers, shared] = fences_[level];
+            numbers.clear();
+            if (tables.empty()) continue;
+            shared = shared_prefix(tables.front()->largest(), tables.back()->largest());
+            numbers.reserve(tables.size());
+            for (const auto& t : tables) numbers.push_back(leading_number(t->largest().substr(shared)));
+        }
+    }
 
     /// Calls `use` with the level and the pointer of each, in the order of MANIFEST.
     template <class Use>
@@ -51,9 +70,21 @@ struct table_set {
     /// The only table of a level above 0 that can hold `key`; null if there is none.
     [[nodiscard]] const db_table<Alloc>* in_level(std::size_t level, bytes_view key) const noexcept {
         const auto& tables = levels[level];
-        const std::size_t number = first_reaching<Alloc>(tables.data(), tables.size(), key);
+        const auto& [numbers, shared] = fences_[level];
+        const std::size_t number = search_by_number<bound::lower>(
+            tables.size(), shared, key, [&](std::size_t i) { return numbers[i]; }, [](std::uint64_t n) { return n; },
+            [&](std::size_t i) { return tables[i]->largest(); });
         return number < tables.size() && tables[number]->smallest() <= key ? tables[number].get() : nullptr;
     }
+
+private:
+    // The largest keys of the tables, as numbers behind the bytes that they share.
+    struct fence_list {
+        explicit fence_list(const Alloc& alloc) : numbers(alloc) {}
+        list<std::uint64_t> numbers;
+        std::size_t shared = 0;
+    };
+    list<fence_list> fences_;
 };
 
 /// A memtable of the database, and the logs that hold the same.
@@ -92,38 +123,37 @@ struct version : std::enable_shared_from_this<version<Alloc>> {
     explicit version(const Alloc& alloc) : memtables(alloc) {}
 };
 
-/// Calls `use` with the newest entry of `key`, tombstones included, while it is in memory; not at all if there is none.
+/// Calls `use` with the newest entry of `key`, tombstones included, while it is in memory, and with the block that it is
+/// in, or null if that is a memtable; not at all if there is none. The caller has entered the reader_slots that
+/// `counted` is of.
 template <class Alloc, class Use>
 result<void> find_newest(const version<Alloc>& in, bytes_view key, sequence at, block_options how,
                          read_counters& counted, Use use) {
     for (const auto& memtable : in.memtables)
         if (const auto* const seen = memtable->entries.find(key, at)) {
-            use(seen->entry());
+            use(seen->entry(), static_cast<block_contents<Alloc>*>(nullptr));
             return {};
         }
+    const std::uint64_t hash = xxh64(key);
     std::uint64_t searched = 0;
     std::uint64_t spared = 0;
     const auto look_into = [&](const db_table<Alloc>& t) -> result<bool> {
-        if (!t.may_contain(key)) {
+        if (!t.may_contain(hash)) {
             ++spared;
             return false;
         }
         ++searched;
-        const auto found = find(table_reader<Alloc>(&t, how), key);
-        if (!found) return found.error();
-        if (!*found) return false;
-        use((*found)->entry);
-        return true;
+        return t.find(key, how, counted, use);
     };
     const auto walk = [&]() -> result<void> {
         for (const auto& t : in.tables->levels[0]) {
             if (!t->covers(key)) continue;
-            if (const auto found = look_into(*t); !found || *found) return found ? result<void>() : found.error();
+            if (auto found = look_into(*t); !found || *found) return found ? result<void>() : std::move(found).error();
         }
         for (std::size_t level = 1; level < level_count; ++level) {
             const auto* const t = in.tables->in_level(level, key);
             if (t == nullptr) continue;
-            if (const auto found = look_into(*t); !found || *found) return found ? result<void>() : found.error();
+            if (auto found = look_into(*t); !found || *found) return found ? result<void>() : std::move(found).error();
         }
         return {};
     };

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <lsm/db/reader_slots.hpp>
+#include <lsm/core/reader_slots.hpp>
 #include <lsm/db/statistics.hpp>
 #include <lsm/db/version.hpp>
 #include <lsm/db/view.hpp>
@@ -26,7 +26,8 @@ class version_store {
     using version_pointer = std::shared_ptr<const version<Alloc>>;
 
 public:
-    version_store(const Alloc& alloc, std::shared_ptr<release_bell> bell) : alloc_(alloc), bell_(std::move(bell)) {}
+    version_store(std::shared_ptr<reader_slots> readers, std::shared_ptr<release_bell> bell, const Alloc& alloc)
+        : alloc_(alloc), bell_(std::move(bell)), slots_(std::move(readers)) {}
     version_store(const version_store&) = delete;
     version_store& operator=(const version_store&) = delete;
     // Pins may live on: they keep their own version, and nothing behind it.
@@ -38,7 +39,7 @@ public:
     class reading {
     public:
         explicit reading(version_store& from) noexcept
-            : pass_(from.slots_.enter()),
+            : pass_(from.slots_->enter()),
               version_(from.current_.load(std::memory_order_seq_cst)),
               at_(from.visible_.load(std::memory_order_acquire)) {}
 
@@ -54,10 +55,9 @@ public:
     };
 
     /// The current state, for as long as the pin lives.
-    [[nodiscard]] pinned_version<Alloc> pin() {
-        const reading now(*this);
-        return {now->shared_from_this(), now.at(), bell_};
-    }
+    [[nodiscard]] pinned_version<Alloc> pin() { return pin(reading(*this)); }
+    /// The state that somebody looks at.
+    [[nodiscard]] pinned_version<Alloc> pin(const reading& now) const { return {now->shared_from_this(), now.at(), bell_}; }
 
     /// The current version. Takes the lock.
     [[nodiscard]] version_pointer current() const {
@@ -103,7 +103,7 @@ public:
         while (std::exchange(again_, false) && retired_) {
             const auto* const newest = retired_.get();  // those that retire meanwhile were not waited for
             guard.unlock();
-            slots_.wait();
+            slots_->wait();
             guard.lock();
             version_pointer* link = &retired_;
             while (link->get() != newest) link = &(*link)->next_retired;
@@ -144,7 +144,7 @@ public:
         return out;
     }
 
-    [[nodiscard]] reader_slots& slots() noexcept { return slots_; }
+    [[nodiscard]] reader_slots& slots() noexcept { return *slots_; }
 
 private:
     static statistics::pin count_parts(const version<Alloc>& v, std::set<const void*>& counted) {
@@ -161,7 +161,7 @@ private:
 
     [[no_unique_address]] Alloc alloc_;
     std::shared_ptr<release_bell> bell_;
-    reader_slots slots_;
+    std::shared_ptr<reader_slots> slots_;
     std::atomic<const version<Alloc>*> current_ = nullptr;
     std::atomic<sequence> visible_ = 0;
 

@@ -11,6 +11,7 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/cursor.hpp>
 #include <lsm/core/entry.hpp>
+#include <lsm/core/reader_slots.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/version.hpp>
 #include <lsm/memtable/memtable.hpp>
@@ -84,6 +85,13 @@ private:
     std::shared_ptr<release_bell> bell_;
 };
 
+/// What keeps the bytes of an entry where they are: the block that they are in, or the state of the database.
+template <class Alloc>
+struct entry_keeper {
+    item_pointer<block_contents<Alloc>> block = {};
+    std::optional<pinned_version<Alloc>> state = {};
+};
+
 /// A cursor over a memtable, or over tables in key order.
 template <class Alloc>
 class source_cursor {
@@ -142,8 +150,11 @@ class view_cursor {
     using merge = merging_iterator<source, Alloc>;
 
 public:
-    view_cursor(pinned_version<Alloc> from, merge_options how, block_options blocks, const Alloc& alloc)
-        : from_(std::move(from)), merged_(sources(**from_, blocks, alloc), how, alloc, not_positioned) {}
+    view_cursor(pinned_version<Alloc> from, std::shared_ptr<reader_slots> readers, merge_options how,
+                block_options blocks, const Alloc& alloc)
+        : from_(std::move(from)),
+          readers_(std::move(readers)),
+          merged_(sources(**from_, blocks, alloc), how, alloc, not_positioned) {}
     /// One that has nothing to show but an error.
     view_cursor(error why, const Alloc& alloc)
         : merged_(std::vector<source>(), merge_options{}, alloc, not_positioned), refused_(std::move(why)) {}
@@ -155,19 +166,43 @@ public:
         if (refused_) return *refused_;
         return merged_.status();
     }
-    void next() { merged_.next(); }
-    void prev() { merged_.prev(); }
-    void seek_to_first() { merged_.seek_to_first(); }
-    void seek_to_last() { merged_.seek_to_last(); }
-    void seek(bytes_view key) { merged_.seek(key); }
+    void next() {
+        merged_.next();
+        count();
+    }
+    void prev() {
+        merged_.prev();
+        count();
+    }
+    void seek_to_first() {
+        merged_.seek_to_first();
+        count();
+    }
+    void seek_to_last() {
+        merged_.seek_to_last();
+        count();
+    }
+    void seek(bytes_view key) {
+        merged_.seek(key);
+        count();
+    }
 
 private:
+    // Tells the statistics of tombstones, if there were any on the way.
+    void count() {
+        const std::uint64_t more = merged_.tombstones_dropped() - counted_;
+        if (more == 0) return;
+        counted_ += more;
+        readers_->enter().counted().tombstones_skipped.fetch_add(more, std::memory_order_relaxed);
+    }
+
     // They do not own what they read: from_ does.
     [[nodiscard]] auto sources(const version<Alloc>& all, block_options blocks, const Alloc& alloc) const {
         std::vector<source, typename std::allocator_traits<Alloc>::template rebind_alloc<source>> out(alloc);
         const auto& levels = all.tables->levels;
         out.reserve(all.memtables.size() + levels[0].size() + level_count - 1);
-        for (const auto& m : all.memtables) out.emplace_back(cursor_of(*m, from_->at()));
+        for (const auto& m : all.memtables)
+            if (m->entries.len() != 0) out.emplace_back(cursor_of(*m, from_->at()));
         for (const auto& t : levels[0]) out.emplace_back(run_cursor<Alloc>(&t, 1, blocks));
         for (std::size_t level = 1; level < level_count; ++level)
             if (!levels[level].empty())
@@ -176,7 +211,9 @@ private:
     }
 
     std::optional<pinned_version<Alloc>> from_;  // before merged_, which reads it
+    std::shared_ptr<reader_slots> readers_;
     merge merged_;
+    std::uint64_t counted_ = 0;
     std::optional<error> refused_;
 };
 

@@ -142,6 +142,9 @@ public:
     }
     result<std::uint64_t> size() const { return named(fs_->size(handle_)); }
 
+    /// As file_system::map(). To be unmapped by the file_system.
+    result<const char*> map(std::uint64_t size) const { return named(fs_->map(handle_, size)); }
+
     /// Gives the file another name, in place of whatever had it.
     result<void> rename(std::string_view to) {
         if (auto done = fs_->rename(path_, to); !done) return std::move(done).error().in(to);

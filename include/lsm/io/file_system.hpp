@@ -52,6 +52,16 @@ public:
     /// Reserves disk space up to `size` and makes the file that long, zeros behind what it had.
     virtual result<void> allocate(handle file, std::uint64_t size) = 0;
 
+    /// The first `size` bytes of the file as memory, until unmap(), whether the handle stays open or not. A page that
+    /// the disk cannot deliver ends the process with SIGBUS when it is read. Null: this file system has no such thing.
+    virtual result<const char*> map(handle file, std::uint64_t size) {
+        static_cast<void>(file), static_cast<void>(size);
+        return nullptr;
+    }
+    virtual void unmap(const char* mapped, std::uint64_t size) noexcept {
+        static_cast<void>(mapped), static_cast<void>(size);
+    }
+
     /// Replaces `to`, in one step for every observer and after a crash.
     virtual result<void> rename(std::string_view from, std::string_view to) = 0;
     /// A second name for a file; errc::exists if anything has it.

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,6 +74,15 @@ public:
             return detail::system_failure("fallocate", sys);
         return {};
 #endif
+    }
+
+    result<const char*> map(handle file, std::uint64_t size) override {
+        void* const mapped = ::mmap(nullptr, static_cast<std::size_t>(size), PROT_READ, MAP_SHARED, file, 0);
+        if (mapped == MAP_FAILED) return detail::system_failure("mmap", errno);
+        return static_cast<const char*>(mapped);
+    }
+    void unmap(const char* mapped, std::uint64_t size) noexcept override {
+        ::munmap(const_cast<char*>(mapped), static_cast<std::size_t>(size));
     }
 
     result<void> rename(std::string_view from, std::string_view to) override {

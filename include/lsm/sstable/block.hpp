@@ -2,17 +2,181 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <new>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include <lsm/core/bytes.hpp>
+#include <lsm/core/cache_item.hpp>
 #include <lsm/core/coding.hpp>
 #include <lsm/core/entry.hpp>
+#include <lsm/core/prefix_search.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/fwd.hpp>
 #include <lsm/sstable/format.hpp>
+
+namespace lsm::detail {
+
+/// For each entry of a block, in order: where its record begins, in the lower half, and the first four bytes of its key
+/// behind what all keys of the block share, in the upper.
+template <class Alloc>
+using block_directory =
+    std::vector<std::uint64_t, typename std::allocator_traits<Alloc>::template rebind_alloc<std::uint64_t>>;
+
+/// A data block and its directory, both of which live elsewhere.
+class block_view {
+public:
+    /// No block: only assignment may follow.
+    block_view() = default;
+
+    /// Checks `data` as a whole: count, records, order, that nothing is left over, and that it begins with `first_key`.
+    /// Fills `directory`, with memory in proportion to `data`. Offsets in errors begin at `at`, the block's place in
+    /// its file.
+    template <class Directory>
+    static result<block_view> parse(bytes_view data, bytes_view first_key, std::uint64_t at, Directory& directory) {
+        const auto defect_at = [at](std::size_t where, errc code, bytes_view why) {
+            return failure_at(at + where, code, why);
+        };
+        directory.clear();
+        std::uint32_t count = 0;
+        field_reader in(data);
+        if (!in.read(count) || count == 0) return defect_at(0, errc::bad_block, "a block has no entries");
+        directory.reserve(std::min<std::size_t>(count, in.left() / record_header_bytes));
+        bytes_view first, last;
+        for (std::uint32_t i = 0; i < count; ++i) {
+            const std::size_t start = in.offset();
+            bytes_view raw, key, value;
+            record_header header;
+            if (!in.read(record_header_bytes, raw))
+                return defect_at(start, errc::bad_block, "an entry leaves the block");
+            if (const auto defect = read_record_header(raw.data(), header))
+                return defect_at(start, *defect, "malformed entry");
+            if (!in.read(header.key_length, key) || !in.read(header.value_length, value))
+                return defect_at(start, errc::bad_block, "an entry leaves the block");
+            if (start > max_length) return defect_at(start, errc::bad_block, "an entry begins beyond four gigabytes");
+            if (i == 0)
+                first = key;
+            else if (key <= last)
+                return defect_at(start, errc::unsorted, "the key is not greater than the one before it");
+            directory.push_back(start);
+            last = key;
+        }
+        if (in.left() != 0) return defect_at(in.offset(), errc::bad_block, "bytes behind the block's last entry");
+        if (first != first_key) return defect_at(0, errc::bad_block, "the first key is not the index key");
+
+        block_view out;
+        out.data_ = data.data();
+        out.directory_ = directory.data();
+        out.count_ = count;
+        out.shared_ = static_cast<std::uint32_t>(shared_prefix(first, last));
+        for (std::uint32_t i = 0; i < count; ++i)
+            directory[i] |= upper_half(leading_number(out.key(i).substr(out.shared_)));
+        return out;
+    }
+
+    /// Entries; at least one.
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+    [[nodiscard]] bytes_view key(std::size_t i) const noexcept {
+        const char* const at = record(i);
+        return {at + record_header_bytes, load_le<std::uint32_t>(at)};
+    }
+    [[nodiscard]] entry_view entry(std::size_t i) const noexcept {
+        const char* const at = record(i);
+        return {static_cast<entry_type>(at[8]),
+                {at + record_header_bytes + load_le<std::uint32_t>(at), load_le<std::uint32_t>(at + 4)}};
+    }
+
+    /// The first entry whose key is not below `key`; size() if there is none. O(log size).
+    [[nodiscard]] std::size_t lower_bound(bytes_view key) const noexcept {
+        return search_by_number<bound::lower>(
+            count_, shared_, key, [this](std::size_t i) { return upper_half(directory_[i]); }, upper_half,
+            [this](std::size_t i) { return this->key(i); });
+    }
+    /// The entry of `key`, if it is here.
+    [[nodiscard]] std::optional<entry_view> find(bytes_view key) const noexcept {
+        const std::size_t i = lower_bound(key);
+        if (i == count_ || this->key(i) != key) return std::nullopt;
+        return entry(i);
+    }
+
+private:
+    [[nodiscard]] static constexpr std::uint64_t upper_half(std::uint64_t n) noexcept { return n >> 32 << 32; }
+    [[nodiscard]] const char* record(std::size_t i) const noexcept {
+        return data_ + static_cast<std::uint32_t>(directory_[i]);
+    }
+
+    const char* data_ = nullptr;
+    const std::uint64_t* directory_ = nullptr;
+    std::uint32_t count_ = 0;
+    std::uint32_t shared_ = 0;
+};
+
+/// The entry of `key` in the bytes of a block, found by walking over those before it: cheaper than parse() for one look,
+/// and blind to defects in what comes after. Offsets in errors begin at `at`.
+inline result<std::optional<entry_view>> find_in_block(bytes_view data, bytes_view key, std::uint64_t at) {
+    field_reader in(data);
+    std::uint32_t left = 0;
+    bool whole = in.read(left);
+    for (; whole && left > 0; --left) {
+        bytes_view raw, here, value;
+        record_header header;
+        whole = in.read(record_header_bytes, raw) && !read_record_header(raw.data(), header) &&
+                in.read(header.key_length, here) && in.read(header.value_length, value);
+        if (!whole) break;
+        if (const int order = here.compare(key); order >= 0)
+            return order == 0 ? std::optional(entry_view{header.type, value}) : std::nullopt;
+    }
+    if (!whole) return failure_at(at + in.offset(), errc::bad_block, "malformed entry");
+    return std::nullopt;
+}
+
+/// A data block with its memory: this object, and the bytes behind it in the same allocation, unless they live elsewhere.
+template <class Alloc>
+class block_contents : public cache_item {
+    using word = std::uint64_t;
+    using word_allocator = typename std::allocator_traits<Alloc>::template rebind_alloc<word>;
+
+public:
+    /// One with room for `size` bytes.
+    static block_contents* make(std::size_t size, const Alloc& alloc) {
+        static_assert(alignof(block_contents) <= alignof(word));
+        word_allocator memory(alloc);
+        auto* const raw = std::to_address(std::allocator_traits<word_allocator>::allocate(memory, words(size)));
+        return ::new (static_cast<void*>(raw)) block_contents(size, alloc);
+    }
+    static void destroy(block_contents* gone) noexcept {
+        word_allocator memory(gone->directory.get_allocator());
+        const std::size_t count = words(gone->size_);
+        gone->~block_contents();
+        using pointer = typename std::allocator_traits<word_allocator>::pointer;
+        word& first = *std::launder(reinterpret_cast<word*>(gone));
+        std::allocator_traits<word_allocator>::deallocate(
+            memory, std::pointer_traits<pointer>::pointer_to(first), count);
+    }
+
+    [[nodiscard]] std::span<char> room() noexcept { return {reinterpret_cast<char*>(this + 1), size_}; }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return words(size_) * sizeof(word) + directory.capacity() * sizeof(std::uint64_t);
+    }
+
+    block_directory<Alloc> directory;
+    block_view view;
+
+private:
+    block_contents(std::size_t size, const Alloc& alloc) : directory(alloc), size_(size) {}
+    ~block_contents() = default;
+    [[nodiscard]] static std::size_t words(std::size_t size) noexcept {
+        return (sizeof(block_contents) + size + sizeof(word) - 1) / sizeof(word);
+    }
+
+    std::size_t size_;
+};
+
+}  // namespace lsm::detail
 
 namespace lsm {
 
@@ -20,94 +184,46 @@ namespace lsm {
 /// views into it live as long as any copy. Safe from many threads.
 template <class Alloc>
 class basic_block {
+    using contents = detail::block_contents<Alloc>;
+
 public:
     /// No block: only assignment and destruction may follow.
     basic_block() = default;
+    /// One that is held already.
+    explicit basic_block(detail::item_pointer<contents> held) noexcept : contents_(std::move(held)) {}
 
-    /// Checks `data` as a whole: count, records, order, that nothing is left over, and that it begins with `first_key`.
-    /// Memory in proportion to `data`. Offsets in errors begin at `at`, the block's place in its file.
-    static result<basic_block> decode(basic_bytes<Alloc> data, bytes_view first_key, std::uint64_t at,
+    /// A block with room for `size` bytes, which is none until they and the view are set.
+    static basic_block with_room(std::size_t size, const Alloc& alloc) {
+        return basic_block(detail::item_pointer<contents>(contents::make(size, alloc)));
+    }
+    /// A block of a copy of `data`. Errors: those of block_view::parse().
+    static result<basic_block> decode(bytes_view data, bytes_view first_key, std::uint64_t at,
                                       const Alloc& alloc = {}) {
-        auto out = std::allocate_shared<contents>(alloc, std::move(data), alloc);
-        if (auto parsed = out->parse(first_key, at); !parsed) return std::move(parsed).error();
-        return basic_block(std::move(out));
+        basic_block out = with_room(data.size(), alloc);
+        const std::span<char> room = out.item().room();
+        data.copy(room.data(), data.size());
+        auto view = detail::block_view::parse({room.data(), room.size()}, first_key, at, out.item().directory);
+        if (!view) return std::move(view).error();
+        out.item().view = *view;
+        return out;
     }
 
     /// Entries; at least one.
-    [[nodiscard]] std::size_t size() const noexcept { return contents_->starts.size(); }
-    [[nodiscard]] bytes_view key(std::size_t i) const noexcept {
-        return {record(i) + detail::record_header_bytes, detail::load_le<std::uint32_t>(record(i))};
-    }
-    [[nodiscard]] entry_view entry(std::size_t i) const noexcept {
-        const bytes_view k = key(i);
-        return {static_cast<entry_type>(record(i)[8]),
-                {k.data() + k.size(), detail::load_le<std::uint32_t>(record(i) + 4)}};
-    }
-
+    [[nodiscard]] std::size_t size() const noexcept { return view().size(); }
+    [[nodiscard]] bytes_view key(std::size_t i) const noexcept { return view().key(i); }
+    [[nodiscard]] entry_view entry(std::size_t i) const noexcept { return view().entry(i); }
     /// The first entry whose key is not below `key`; size() if there is none. O(log size).
-    [[nodiscard]] std::size_t lower_bound(bytes_view key) const noexcept {
-        std::size_t low = 0;
-        std::size_t high = size();
-        while (low < high) {
-            const std::size_t middle = low + (high - low) / 2;
-            if (this->key(middle) < key)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        return low;
-    }
+    [[nodiscard]] std::size_t lower_bound(bytes_view key) const noexcept { return view().lower_bound(key); }
 
     /// Bytes held in memory, about.
-    [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return sizeof(contents) + contents_->data.capacity() + contents_->starts.capacity() * sizeof(std::uint64_t);
-    }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return contents_->memory_bytes(); }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(contents_); }
+    [[nodiscard]] const detail::block_view& view() const noexcept { return contents_->view; }
+    [[nodiscard]] contents& item() const noexcept { return *contents_.get(); }
 
 private:
-    struct contents {
-        contents(basic_bytes<Alloc> bytes_in, const Alloc& alloc) : data(std::move(bytes_in)), starts(alloc) {}
-
-        result<void> parse(bytes_view first_key, std::uint64_t at) {
-            std::uint32_t count = 0;
-            detail::field_reader in(data);
-            if (!in.read(count) || count == 0) return detail::failure_at(at, errc::bad_block, "a block has no entries");
-            starts.reserve(std::min<std::size_t>(count, in.left() / detail::record_header_bytes));
-            bytes_view last;
-            for (std::uint32_t i = 0; i < count; ++i) {
-                const std::uint64_t start = in.offset();
-                bytes_view raw, key, value;
-                detail::record_header header;
-                if (!in.read(detail::record_header_bytes, raw))
-                    return detail::failure_at(at + start, errc::bad_block, "an entry leaves the block");
-                if (const auto defect = detail::read_record_header(raw.data(), header))
-                    return detail::failure_at(at + start, *defect, "malformed entry");
-                if (!in.read(header.key_length, key) || !in.read(header.value_length, value))
-                    return detail::failure_at(at + start, errc::bad_block, "an entry leaves the block");
-                if (i != 0 && key <= last)
-                    return detail::failure_at(at + start, errc::unsorted,
-                                              "the key is not greater than the one before it");
-                starts.push_back(start);
-                last = key;
-            }
-            if (in.left() != 0)
-                return detail::failure_at(at + in.offset(), errc::bad_block, "bytes behind the block's last entry");
-            if (const char* record = data.data() + starts.front();
-                bytes_view(record + detail::record_header_bytes, detail::load_le<std::uint32_t>(record)) != first_key)
-                return detail::failure_at(at, errc::bad_block, "the first key is not the index key");
-            return {};
-        }
-
-        basic_bytes<Alloc> data;
-        std::vector<std::uint64_t, typename std::allocator_traits<Alloc>::template rebind_alloc<std::uint64_t>> starts;
-    };
-
-    explicit basic_block(std::shared_ptr<const contents> decoded) noexcept : contents_(std::move(decoded)) {}
-
-    [[nodiscard]] const char* record(std::size_t i) const noexcept {
-        return contents_->data.data() + contents_->starts[i];
-    }
-
-    std::shared_ptr<const contents> contents_;
+    detail::item_pointer<contents> contents_;
 };
 
 }  // namespace lsm

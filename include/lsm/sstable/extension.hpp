@@ -12,9 +12,9 @@
 #include <lsm/core/entry.hpp>
 #include <lsm/core/hash.hpp>
 #include <lsm/core/result.hpp>
-#include <lsm/io/file.hpp>
 #include <lsm/sstable/filter.hpp>
 #include <lsm/sstable/format.hpp>
+#include <lsm/sstable/table_file.hpp>
 
 /// The extension area of an SSTable, between the end of the last block and the index, where a reader that does not know
 /// of it never looks:
@@ -151,22 +151,20 @@ public:
     /// Reads the area between `begin`, where the last block ends, and the index. Bytes that do not end with our magic
     /// are none of ours. Errors: bad_checksum, for an area, index or footer that is not what was written; bad_block;
     /// io.
-    static result<table_extension> read(const io::file& file, std::uint64_t begin, const sst_footer& footer,
+    static result<table_extension> read(const table_tail<Alloc>& file, std::uint64_t begin, const sst_footer& footer,
                                         bytes_view index, const Alloc& alloc) {
         table_extension out(alloc);
         const std::uint64_t size = footer.index_offset - begin;
         if (size < extension_trailer_bytes || footer.num_blocks == 0) return out;
         char trailer[extension_trailer_bytes];
-        if (auto got = file.read_exactly(footer.index_offset - sizeof trailer, trailer); !got)
-            return std::move(got).error();
+        if (auto got = file.read(footer.index_offset - sizeof trailer, trailer); !got) return std::move(got).error();
         if (bytes_view(trailer + 16, 8) != extension_magic) return out;
 
         const auto damaged = [&](errc code, bytes_view why) { return failure_at(begin, code, why).in(file.path()); };
         if (load_le<std::uint64_t>(trailer) != size)
             return damaged(errc::bad_checksum, "the extension area does not begin where the last block ends");
         out.area_.resize(static_cast<std::size_t>(size));
-        if (auto got = file.read_exactly(begin, {out.area_.data(), out.area_.size()}); !got)
-            return std::move(got).error();
+        if (auto got = file.read(begin, {out.area_.data(), out.area_.size()}); !got) return std::move(got).error();
         if (area_crc(out.area_) != load_le<std::uint32_t>(trailer + 8))
             return damaged(errc::bad_checksum, "the extension area is not what was written");
         if (load_le<std::uint32_t>(trailer + 12) != extension_version) return table_extension(alloc);
@@ -178,10 +176,11 @@ public:
     }
 
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return area_.capacity(); }
-    /// False only for keys that the table does not have.
-    [[nodiscard]] bool may_contain(bytes_view key) const noexcept {
-        return filter_.empty() || filter_may_contain(filter_.in(area_), xxh64(key));
+    /// False only for xxh64() of keys that the table does not have.
+    [[nodiscard]] bool may_contain(std::uint64_t hash) const noexcept {
+        return filter_.empty() || filter_may_contain(filter_.in(area_), hash);
     }
+    [[nodiscard]] bool has_checksums() const noexcept { return !block_crcs_.empty(); }
     /// Whether block `i` is what was written, as far as can be told.
     [[nodiscard]] bool block_is_good(std::size_t i, bytes_view block) const noexcept {
         return block_crcs_.empty() || load_le<std::uint32_t>(block_crcs_.in(area_).data() + 4 * i) == crc32(block);

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/coding.hpp>
 #include <lsm/core/result.hpp>
-#include <lsm/io/file.hpp>
 
 /// An SSTable:
 ///
@@ -59,15 +59,17 @@ inline void write_footer(char* to, const sst_footer& footer) noexcept {
     sst_magic.copy(to + 24, sst_magic.size());
 }
 
-/// The footer of a file of `size` bytes, whatever it says. short_input for a file too small to be an SSTable.
-inline result<sst_footer> read_footer(const io::file& file, std::uint64_t size) {
+/// Requires sst_footer_bytes bytes at `from`.
+[[nodiscard]] inline sst_footer parse_footer(const char* from) noexcept {
+    return {load_le<std::uint64_t>(from), load_le<std::uint64_t>(from + 8), load_le<std::uint64_t>(from + 16),
+            bytes_view(from + 24, 8) == sst_magic};
+}
+
+/// short_input for a file too small to be an SSTable.
+inline result<void> check_table_size(std::uint64_t size) {
     if (size < sst_smallest_file)
-        return failure(errc::short_input, "an SSTable has at least 36 bytes, this file " + std::to_string(size))
-            .in(file.path());
-    char raw[sst_footer_bytes];
-    if (auto read = file.read_exactly(size - sizeof raw, raw); !read) return std::move(read).error();
-    return sst_footer{load_le<std::uint64_t>(raw), load_le<std::uint64_t>(raw + 8), load_le<std::uint64_t>(raw + 16),
-                      bytes_view(raw + 24, 8) == sst_magic};
+        return failure(errc::short_input, "an SSTable has at least 36 bytes, this file " + std::to_string(size));
+    return {};
 }
 
 }  // namespace lsm::detail

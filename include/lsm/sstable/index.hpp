@@ -8,6 +8,7 @@
 
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/coding.hpp>
+#include <lsm/core/prefix_search.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/sstable/format.hpp>
 
@@ -19,7 +20,8 @@ struct index_entry {
     std::uint64_t size;
 };
 
-/// The index of an SSTable, held as it stands in the file, and where each of its entries begins.
+/// The index of an SSTable, held as it stands in the file, and for each of its entries where it begins and a number that
+/// stands for its key.
 template <class Alloc>
 class table_index {
 public:
@@ -28,13 +30,14 @@ public:
         table_index out(std::move(data), alloc);
         if (auto parsed = out.find_entries(footer); !parsed) return std::move(parsed).error();
         if (auto checked = out.check_entries(footer); !checked) return std::move(checked).error();
+        out.number_keys();
         return out;
     }
 
     /// Blocks.
     [[nodiscard]] std::size_t size() const noexcept { return starts_.size(); }
     [[nodiscard]] index_entry operator[](std::size_t i) const noexcept {
-        const char* const at = data_.data() + starts_[i];
+        const char* const at = data_.data() + static_cast<std::size_t>(starts_[i]);
         return {{at + index_entry_header_bytes, load_le<std::uint32_t>(at)},
                 load_le<std::uint64_t>(at + 4),
                 load_le<std::uint64_t>(at + 12)};
@@ -47,28 +50,23 @@ public:
         return last.offset + last.size;
     }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return data_.capacity() + starts_.capacity() * sizeof(std::size_t);
+        return data_.capacity() + (starts_.capacity() + numbers_.capacity()) * sizeof(std::uint64_t);
     }
     /// As it stands in the file.
     [[nodiscard]] bytes_view raw() const noexcept { return data_; }
 
     /// The only block that can hold `key`; none if the key is below the first block's. O(log size).
     [[nodiscard]] std::optional<std::size_t> floor(bytes_view key) const noexcept {
-        std::size_t low = 0;
-        std::size_t high = size();
-        while (low < high) {
-            const std::size_t middle = low + (high - low) / 2;
-            if ((*this)[middle].first_key <= key)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        if (low == 0) return std::nullopt;
-        return low - 1;
+        const std::size_t i = search_by_number<bound::upper>(
+            size(), shared_, key, [this](std::size_t j) { return numbers_[j]; }, [](std::uint64_t n) { return n; },
+            [this](std::size_t j) { return (*this)[j].first_key; });
+        if (i == 0) return std::nullopt;
+        return i - 1;
     }
 
 private:
-    table_index(basic_bytes<Alloc> data, const Alloc& alloc) : data_(std::move(data)), starts_(alloc) {}
+    table_index(basic_bytes<Alloc> data, const Alloc& alloc)
+        : data_(std::move(data)), starts_(alloc), numbers_(alloc) {}
 
     result<void> find_entries(const sst_footer& footer) {
         field_reader in(data_);
@@ -114,8 +112,21 @@ private:
         return {};
     }
 
+    // Requires that the keys ascend.
+    void number_keys() {
+        if (size() == 0) return;
+        shared_ = shared_prefix((*this)[0].first_key, (*this)[size() - 1].first_key);
+        numbers_.reserve(size());
+        for (std::size_t i = 0; i < size(); ++i) numbers_.push_back(leading_number((*this)[i].first_key.substr(shared_)));
+    }
+
+    using numbers =
+        std::vector<std::uint64_t, typename std::allocator_traits<Alloc>::template rebind_alloc<std::uint64_t>>;
+
     basic_bytes<Alloc> data_;
-    std::vector<std::size_t, typename std::allocator_traits<Alloc>::template rebind_alloc<std::size_t>> starts_;
+    numbers starts_;
+    numbers numbers_;         // of what the keys have behind the bytes that they share
+    std::size_t shared_ = 0;  // how many these are
 };
 
 }  // namespace lsm::detail

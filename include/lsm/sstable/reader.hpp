@@ -16,8 +16,8 @@
 
 namespace lsm {
 
-/// An open SSTable: its index in memory, its blocks read when they are asked for, one at a time. Immutable, so safe
-/// from many threads; copies share it, and cursors keep it open.
+/// An open SSTable: its index in memory, its blocks read when they are asked for; by a cursor on a long walk, up to 64
+/// KiB of them at a time. Immutable, so safe from many threads; copies share it, and cursors keep it open.
 template <class Policies>
 class basic_sst_reader {
     using alloc = typename Policies::allocator_type;
@@ -27,7 +27,7 @@ public:
     using policies_type = Policies;
     using lookup = basic_lookup<typename Policies::value_type>;
     using cursor =
-        typed_cursor<Policies, detail::range_cursor<detail::table_cursor<std::shared_ptr<const table>>, alloc>, true>;
+        typed_cursor<Policies, detail::range_cursor<detail::table_cursor<detail::uncached_table<alloc>>, alloc>, true>;
 
     /// A part of the keys: from `from` (included) to `to` (not included), backwards if `reverse`.
     struct range {
@@ -48,10 +48,14 @@ public:
     /// What the table knows of `key`. Reads one block at most. Errors: damage in that block, bad_value, io.
     result<lookup> get(typename Policies::key_argument key) const {
         const detail::encoded_key<Policies> target(key, table_->allocator());
-        auto found = detail::find(*table_, target.view());
-        if (!found) return std::move(found).error();
-        if (!*found) return lookup();
-        const entry_view entry = (*found)->entry;
+        if (!table_->extension().may_contain(detail::xxh64(target.view()))) return lookup();
+        const auto number = table_->index().floor(target.view());
+        if (!number) return lookup();
+        const auto loaded = table_->load(*number);
+        if (!loaded) return loaded.error();
+        const auto found = loaded->view().find(target.view());
+        if (!found) return lookup();
+        const entry_view entry = *found;
         if (entry.tombstone()) return lookup(lookup::outcome::tombstone);
         auto value = Policies::value_codec::decode(entry.value);
         if (!value) return detail::failure(errc::bad_value, "at key " + hex(target.view())).in(table_->file().path());
@@ -64,13 +68,13 @@ public:
         if (part.from) bounds.from.set(detail::encoded_key<Policies>(*part.from, table_->allocator()).view());
         if (part.to) bounds.to.set(detail::encoded_key<Policies>(*part.to, table_->allocator()).view());
         bounds.reverse = part.reverse;
-        return cursor({detail::table_cursor<std::shared_ptr<const table>>(table_), std::move(bounds)},
+        return cursor({byte_cursor(), std::move(bounds)},
                       table_->allocator());
     }
 
     /// The entries as bytes, for a merge; seek first.
-    [[nodiscard]] detail::table_cursor<std::shared_ptr<const table>> byte_cursor() const {
-        return detail::table_cursor<std::shared_ptr<const table>>(table_);
+    [[nodiscard]] detail::table_cursor<detail::uncached_table<alloc>> byte_cursor() const {
+        return {detail::uncached_table<alloc>(table_), table_->allocator()};
     }
 
     /// Entries, tombstones included. Reads and checks every block: O(file), with one block in memory.
@@ -95,7 +99,10 @@ public:
     static result<sst_footer> read_footer(const io::file& file) {
         const auto size = file.size();
         if (!size) return size.error();
-        return detail::read_footer(file, *size);
+        if (auto good = detail::check_table_size(*size); !good) return std::move(good).error().in(file.path());
+        char raw[detail::sst_footer_bytes];
+        if (auto got = file.read_exactly(*size - sizeof raw, raw); !got) return std::move(got).error();
+        return detail::parse_footer(raw);
     }
 
 private:

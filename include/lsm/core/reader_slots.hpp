@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <mutex>
 
 namespace lsm::detail {
 
@@ -19,6 +20,9 @@ struct read_counters {
     std::atomic<std::uint64_t> cursors = 0;
     std::atomic<std::uint64_t> filter_misses = 0;  // tables that a filter spared
     std::atomic<std::uint64_t> tables_searched = 0;
+    std::atomic<std::uint64_t> cache_hits = 0;
+    std::atomic<std::uint64_t> cache_misses = 0;
+    std::atomic<std::uint64_t> tombstones_skipped = 0;  // by cursors
 };
 
 /// Lets readers use what others replace, without a lock: a reader enter()s, loads the pointer, and leaves when it is
@@ -28,6 +32,9 @@ struct read_counters {
 /// these (sequentially consistent) operations a reader either enters before wait() looks at its slot, and is waited
 /// for, or loads the pointer after it was replaced. Slots count in two phases, so that readers who keep coming do not
 /// hold up wait() for ever. After P. McKenney's sleepable RCU (2006).
+///
+/// Who cannot wait, a reader himself for instance, notes epoch() when the old target is out of reach, and frees it once
+/// safe() says so; try_advance() moves the epoch on.
 class reader_slots {
     // Two cache lines long instead of aligned to one, which not every allocator can do.
     struct slot {
@@ -55,14 +62,32 @@ public:
         unsigned phase_;
     };
 
-    [[nodiscard]] pass enter() noexcept { return {slots_[mine()], phase_.load(std::memory_order_relaxed) & 1}; }
+    [[nodiscard]] pass enter() noexcept { return {slots_[mine()], static_cast<unsigned>(phase_.load(std::memory_order_relaxed) & 1)}; }
 
-    /// Returns when every reader that was inside has left. One thread at a time.
+    /// Returns when every reader that was inside has left.
     void wait() noexcept {
+        const std::lock_guard guard(advancing_);
         // A reader that read the phase long ago can still be in the other one: both are waited for.
-        wait_for((phase_.load(std::memory_order_relaxed) & 1) ^ 1);
-        const unsigned old = phase_.fetch_add(1, std::memory_order_seq_cst) & 1;
-        wait_for(old);
+        for (int i = 0; i < 2; ++i) {
+            const std::uint64_t now = phase_.load(std::memory_order_relaxed);
+            wait_for((now & 1) ^ 1);
+            phase_.store(now + 1, std::memory_order_seq_cst);
+        }
+    }
+
+    /// Readers have been seen to leave so many times.
+    [[nodiscard]] std::uint64_t epoch() const noexcept { return phase_.load(std::memory_order_seq_cst); }
+    /// Whether all readers have left who were inside at epoch `then`. The first advance since may have begun to look
+    /// before; the two behind it have found both phases empty.
+    [[nodiscard]] bool safe(std::uint64_t then) const noexcept { return epoch() >= then + 3; }
+    /// Moves the epoch on by one if the readers allow it.
+    void try_advance() noexcept {
+        const std::unique_lock guard(advancing_, std::try_to_lock);
+        if (!guard) return;
+        const std::uint64_t now = phase_.load(std::memory_order_relaxed);
+        for (const slot& s : slots_)
+            if (s.inside[(now & 1) ^ 1].load(std::memory_order_seq_cst) != 0) return;
+        phase_.store(now + 1, std::memory_order_seq_cst);
     }
 
     /// The sum of a counter over all slots.
@@ -93,7 +118,8 @@ private:
     }
 
     std::array<slot, slots> slots_;
-    std::atomic<unsigned> phase_ = 0;
+    std::atomic<std::uint64_t> phase_ = 0;
+    std::mutex advancing_;
 };
 
 }  // namespace lsm::detail

@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <memory>
 
-#include <lsm/db/reader_slots.hpp>
+#include <lsm/core/reader_slots.hpp>
 
 #include "support/catch.hpp"
 #include "support/threads.hpp"
@@ -88,4 +88,22 @@ TEST_CASE("reader slots: readers who keep coming do not hold up who waits") {
     for (int i = 0; i < 20; ++i) slots.wait();
     CHECK(since(begun) < within(2000));
     done = true;
+}
+
+TEST_CASE("reader slots: the epoch moves on past readers, but not so far that they are not safe") {
+    reader_slots slots;
+    std::uint64_t outside = slots.epoch();
+    for (int i = 0; i < 3; ++i) slots.try_advance();
+    CHECK(slots.safe(outside));
+    for (int shift = 0; shift < 3; ++shift) {
+        const auto before = slots.epoch();
+        {
+            const auto pass = slots.enter();
+            for (int i = 0; i < 10; ++i) slots.try_advance();
+            CHECK_FALSE(slots.safe(before));
+        }
+        for (int i = 0; i < 3; ++i) slots.try_advance();
+        CHECK(slots.safe(before));
+        slots.try_advance();
+    }
 }

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace lsm::detail {
+
+class cache_slot;
+
+/// What a cache keeps: an object that counts its holders, and has a place in the cache's queues.
+class cache_item {
+public:
+    cache_item() = default;
+    cache_item(const cache_item&) = delete;
+    cache_item& operator=(const cache_item&) = delete;
+
+    void hold() noexcept { holders_.fetch_add(1, std::memory_order_relaxed); }
+    /// Whether that was the last holder.
+    [[nodiscard]] bool let_go() noexcept { return holders_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+
+    /// Says that it was of use again, up to three times.
+    void used() noexcept {
+        const std::uint8_t uses = uses_.load(std::memory_order_relaxed);
+        if (uses < 3) uses_.store(uses + 1, std::memory_order_relaxed);
+    }
+
+private:
+    template <class Item>
+    friend class item_queue;
+    template <class Item>
+    friend class shared_cache;
+
+    std::atomic<std::uint32_t> holders_ = 1;
+    std::atomic<std::uint8_t> uses_ = 0;
+
+    // The cache's, under its lock.
+    cache_item* newer_ = nullptr;
+    cache_item* older_ = nullptr;
+    cache_slot* home_ = nullptr;
+    std::size_t charge_ = 0;
+    std::uint64_t retired_at_ = 0;
+};
+
+/// A pointer to an item, which it holds. A null one holds nothing.
+template <class Item>
+class item_pointer {
+public:
+    item_pointer() = default;
+    /// Takes over a holder that is counted already.
+    explicit item_pointer(Item* counted) noexcept : item_(counted) {}
+    item_pointer(const item_pointer& other) noexcept : item_(other.item_) {
+        if (item_ != nullptr) item_->hold();
+    }
+    item_pointer(item_pointer&& other) noexcept : item_(std::exchange(other.item_, nullptr)) {}
+    item_pointer& operator=(item_pointer other) noexcept {
+        std::swap(item_, other.item_);
+        return *this;
+    }
+    ~item_pointer() { let_go(item_); }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return item_ != nullptr; }
+    [[nodiscard]] Item* get() const noexcept { return item_; }
+    [[nodiscard]] Item* operator->() const noexcept { return item_; }
+
+    static void let_go(Item* item) noexcept {
+        if (item != nullptr && item->let_go()) Item::destroy(item);
+    }
+
+private:
+    Item* item_ = nullptr;
+};
+
+}  // namespace lsm::detail

@@ -1,0 +1,132 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/result.hpp>
+#include <lsm/io/file.hpp>
+
+namespace lsm::detail {
+
+/// The file of an open table, of a known size: kept open, or in memory, or opened anew for each read. Reading is safe from
+/// many threads.
+class table_file {
+public:
+    /// Into memory if `map`, and the file system can.
+    static result<table_file> of(io::file file, bool map = false) {
+        const auto size = file.size();
+        if (!size) return size.error();
+        table_file out(std::move(file), *size);
+        if (map && *size != 0) {
+            auto mapped = out.file_.map(*size);
+            if (!mapped) return std::move(mapped).error();
+            out.mapped_ = *mapped;
+        }
+        return out;
+    }
+    table_file(table_file&& other) noexcept
+        : fs_(other.fs_),
+          path_(std::move(other.path_)),
+          size_(other.size_),
+          file_(std::move(other.file_)),
+          mapped_(std::exchange(other.mapped_, nullptr)),
+          open_(other.open_.load(std::memory_order_relaxed)) {}
+    ~table_file() {
+        if (mapped_ != nullptr) fs_.unmap(mapped_, size_);
+    }
+
+    [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] bool mapped() const noexcept { return mapped_ != nullptr; }
+
+    /// A part of a mapped file.
+    [[nodiscard]] bytes_view view(std::uint64_t offset, std::uint64_t size) const noexcept {
+        return {mapped_ + offset, static_cast<std::size_t>(size)};
+    }
+    /// Fills `into`. stale, if the file is opened for each read and its name is gone.
+    result<void> read(std::uint64_t offset, std::span<char> into) const {
+        if (mapped_ != nullptr) {
+            view(offset, into.size()).copy(into.data(), into.size());
+            return {};
+        }
+        if (open_.load(std::memory_order_acquire)) return file_.read_exactly(offset, into);
+        const auto again = reopen();
+        if (again) return again->read_exactly(offset, into);
+        if (open_.load(std::memory_order_acquire)) return file_.read_exactly(offset, into);
+        return again.error();
+    }
+
+    /// From now on the file is opened for each read. Not while anybody reads.
+    void let_go() {
+        open_.store(false, std::memory_order_relaxed);
+        static_cast<void>(file_.close());
+    }
+    /// Ends that, so that the file may lose its name; others may be reading. One thread at a time.
+    result<void> keep() {
+        if (mapped_ != nullptr || open_.load(std::memory_order_relaxed)) return {};
+        auto again = reopen();
+        if (!again) return std::move(again).error();
+        file_ = *std::move(again);
+        open_.store(true, std::memory_order_release);
+        return {};
+    }
+
+private:
+    table_file(io::file file, std::uint64_t size)
+        : fs_(file.system()), path_(file.path()), size_(size), file_(std::move(file)) {}
+
+    [[nodiscard]] result<io::file> reopen() const {
+        auto again = io::file::open(fs_, path_, io::open_mode::read_no_follow);
+        if (!again && again.error().code == errc::not_found)
+            return failure(errc::stale, "another process has taken it away").in(path_);
+        return again;
+    }
+
+    io::file_system& fs_;
+    std::string path_;
+    std::uint64_t size_;
+    io::file file_;
+    const char* mapped_ = nullptr;
+    std::atomic<bool> open_ = true;
+};
+
+/// A table's file while it is opened: its end is read at once, as footer, index and extension area lie there.
+template <class Alloc>
+class table_tail {
+public:
+    static result<table_tail> of(const table_file& file, const Alloc& alloc) {
+        table_tail out(file, alloc);
+        if (auto got = file.read(out.begin_, {out.bytes_.data(), out.bytes_.size()}); !got)
+            return std::move(got).error();
+        return out;
+    }
+
+    [[nodiscard]] const std::string& path() const noexcept { return file_.path(); }
+
+    result<void> read(std::uint64_t offset, std::span<char> into) const {
+        if (offset < begin_) return file_.read(offset, into);
+        bytes_view(bytes_).substr(static_cast<std::size_t>(offset - begin_)).copy(into.data(), into.size());
+        return {};
+    }
+
+private:
+    static constexpr std::uint64_t most_bytes = std::uint64_t{64} << 10;
+
+    table_tail(const table_file& file, const Alloc& alloc)
+        : file_(file),
+          begin_(file.size() - std::min(file.size(), most_bytes)),
+          bytes_(static_cast<std::size_t>(file.size() - begin_), '\0', alloc) {}
+
+    const table_file& file_;
+    std::uint64_t begin_;
+    basic_bytes<Alloc> bytes_;
+};
+
+}  // namespace lsm::detail
