@@ -100,7 +100,7 @@ def markdown(figures):
 # --- the chart ---
 
 WIDTH = 860
-LEFT = 196  # of the axis
+LEFT = 222  # of the axis; the numbers of the slowest go before it
 RIGHT = WIDTH - 44
 BAR = 9
 ROW_GAP = 10
@@ -168,7 +168,7 @@ def svg(figures):
         for row in rows:
             drawn = [p for p in peers if figures.ratio(row, p)]
             height = BAR * len(drawn)
-            text(LEFT - 12, y + height / 2 + 4, "e", row)
+            text(LEFT - 36, y + height / 2 + 4, "e", row)
             for peer in drawn:
                 ratio = figures.ratio(row, peer)
                 one, end = axis.x(1), axis.x(ratio)

@@ -18,7 +18,6 @@
 #include <sstream>
 #include <string>
 #include <thread>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -135,7 +134,8 @@ struct figure {
 };
 
 std::vector<figure> figures_of(const workload& what) {
-    const auto& [name, group] = std::tie(what.name, what.group);
+    const std::string& name = what.name;
+    const std::string& group = what.group;
     if (what.from == start::killed)
         return {{group, name, "MB/s", [](auto&, auto& r) { return r.user_bytes / r.run / 1e6; }}};
     std::vector<figure> out{{group, name, "/s", [](auto& w, auto& r) { return double(w.operations) / r.run; }}};
@@ -264,18 +264,19 @@ std::string circumstances(const plan& all) {
 
 cxxopts::Options known_flags() {
     const char* temporary = std::getenv("TMPDIR");
-    cxxopts::Options out("lsm_bench",
-                         "Runs lsm and other stores over the same workloads, in turn\n\n"
-                         "What the names do not tell:\n"
-                         "- /compacted: of the database after a compaction by hand; else as random puts left it.\n"
-                         "- readrandom2: two threads. readhot: the first hundredth of the keys.\n"
-                         "- seekrandom10, seekrandom100: a walk of so many entries is one operation.\n"
-                         "- readwhilewriting: one thread reads, which is what is measured, and one overwrites.\n"
-                         "- bulkload: entries in their order, in batches of 1000, each of which survives the end of\n"
-                         "  the process when its call returns. LMDB appends (MDB_APPEND); the others have nothing\n"
-                         "  better that promises that, and take plain batches.\n"
-                         "- replay: opening after the process was killed with 64 MiB in the log.\n"
-                         "- ycsb-a to f: the core workloads of YCSB, in one thread.\n");
+    cxxopts::Options out(
+        "lsm_bench",
+        "Runs lsm and other stores over the same workloads, in turn\n\n"
+        "What the names do not tell:\n"
+        "- /compacted: of the database after a compaction by hand; else as random puts left it.\n"
+        "- readrandom2: two threads. readhot: the first hundredth of the keys.\n"
+        "- seekrandom10, seekrandom100: a walk of so many entries is one operation.\n"
+        "- readwhilewriting: one thread reads, which is what is measured, and one overwrites.\n"
+        "- bulkload: entries in their order, in batches of 1000, each of which survives the end of\n"
+        "  the process when its call returns. LMDB appends (MDB_APPEND), the others take plain batches\n"
+        "  (a table that RocksDB ingests is there only when it is whole).\n"
+        "- replay: opening after the process was killed with 64 MiB in the log.\n"
+        "- ycsb-a to f: the core workloads of YCSB, in one thread.\n");
     const auto text = [](std::string by_default) { return cxxopts::value<std::string>()->default_value(by_default); };
     const auto number = [](const char* by_default) {
         return cxxopts::value<unsigned long long>()->default_value(by_default);
