@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the file that scripts/bench.sh --csv FILE wrote: how fast lsm is beside each peer, as SVG; or the tables for the README.
+"""Draws the file that scripts/bench.sh --csv FILE wrote: how fast lsm is beside each peer, as SVG; or tables of it.
 
     scripts/chart.py FILE > chart.svg
     scripts/chart.py FILE --markdown
@@ -17,7 +17,12 @@ NAMES = {"leveldb": "LevelDB", "rocksdb": "RocksDB", "lmdb": "LMDB", "disk": "di
 COLOURS = {"leveldb": "#3b82d0", "rocksdb": "#d0702a", "lmdb": "#2a9d78"}
 GREY = "#78818c"
 TITLES = {"write": "Writes", "read": "Reads", "mixed": "Reads and writes"}
-HEADS = {"write": "writes a second", "read": "reads a second", "mixed": "operations a second", "cost": "cost, less is better"}
+HEADS = {
+    "write": "writes a second",
+    "read": "reads a second",
+    "mixed": "operations a second",
+    "cost": "cost, less is better",
+}
 
 
 class Figures:
@@ -178,10 +183,11 @@ def svg(figures):
                 middle = y + (BAR - 1) / 2
                 if most > least:
                     noise.append(f"M{number(least)} {number(middle)}H{number(most)}")
+                before, behind = ("", "") if axis.holds(ratio) else ("\u00ab ", " \u00bb")
                 if ratio >= 1:
-                    text(max(end, most) + 4, y + BAR - 1, "n", short(ratio) + ("" if axis.holds(ratio) else " \u00bb"))
+                    text(max(end, most) + 4, y + BAR - 1, "n", short(ratio) + behind)
                 else:
-                    text(min(end, least) - 4, y + BAR - 1, "n e", ("" if axis.holds(ratio) else "\u00ab ") + short(ratio))
+                    text(min(end, least) - 4, y + BAR - 1, "n e", before + short(ratio))
                 y += BAR
             y += ROW_GAP
         lanes.append((top - 3, y - ROW_GAP + 3))
@@ -189,7 +195,8 @@ def svg(figures):
             text(axis.x(2.0**power), y + 6, "n m", str(2**power) if power >= 0 else f"1/{2 ** -power}")
         y += 14
     y += 18
-    for line in ["Medians, on a logarithmic scale. A thin line goes from the least to the largest ratio of a round."] + figures.circumstances:
+    legend = "Medians, on a logarithmic scale. A thin line goes from the least to the largest ratio of a round."
+    for line in [legend] + figures.circumstances:
         for part in wrapped(line, 140):
             text(0, y, "n", part)
             y += 13
@@ -197,10 +204,12 @@ def svg(figures):
     one = "".join(f"M{number(axis.x(1))} {number(a)}V{number(b)}" for a, b in lanes)
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 -6 {WIDTH + 24} {number(y + 6)}" width="{WIDTH + 24}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + 24}"',
+            f' viewBox="-12 -6 {WIDTH + 24} {number(y + 6)}" role="img">',
             "<title>Speed of lsm beside its peers</title>",
-            f"<style>text{{font:12px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:{GREY}}}"
-            ".h{font-size:17px;font-weight:600}.g{font-size:14px;font-weight:600}.n{font-size:9px}.e{text-anchor:end}.m{text-anchor:middle}</style>",
+            f"<style>text{{font:12px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:{GREY}}}",
+            ".h{font-size:17px;font-weight:600}.g{font-size:14px;font-weight:600}.n{font-size:9px}",
+            ".e{text-anchor:end}.m{text-anchor:middle}</style>",
             f'<path d="{grid}" stroke="{GREY}" stroke-opacity=".22"/>',
             *(f'<path d="{"".join(bars[p])}" fill="{COLOURS[p]}"/>' for p in peers),
             f'<path d="{"".join(noise)}" stroke="{GREY}" stroke-width="1.5"/>',

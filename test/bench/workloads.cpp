@@ -101,13 +101,18 @@ auto seek_at_random(std::uint64_t most, std::uint64_t length) {
 
 void read_while_writing(engine& on, const dataset& data, report& out) {
     using namespace std::chrono_literals;
+    const auto overwrite = [&](std::uint64_t n) {
+        const auto i = data.shuffled(n % data.entries(), overwriting);
+        on.put(data.key(i), data.value(i, 1));
+    };
+    overwrite(0);  // the first write after opening may take long
+    out.begin = now();
     auto reader = std::async(std::launch::async, [&] {
         each(data, looking, all, [&](auto i) { read(on, data, i, contents::mixed); });
         return now() - out.begin;
     });
-    for (std::uint64_t n = 0; reader.wait_for(0s) != std::future_status::ready; ++n) {
-        const auto i = data.shuffled(n % data.entries(), overwriting);
-        on.put(data.key(i), data.value(i, 1));
+    for (std::uint64_t n = 1; reader.wait_for(0s) != std::future_status::ready; ++n) {
+        overwrite(n);
         ++out.writes_beside;
     }
     out.run = reader.get();
