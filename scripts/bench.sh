@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs lsm beside LevelDB, RocksDB and LMDB over the same workloads with equal settings, and prints medians and their ratios.
 #
-#   scripts/bench.sh [FLAGS]     --help tells them; for instance --workloads fillrandom,overwrite --rounds 5 --settings big
+#   scripts/bench.sh [FLAGS]     --help tells them; for instance --workloads fillrandom,read --rounds 5 --settings big
+#   scripts/chart.py FILE        draws what --csv FILE kept
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 scripts/install_packages.sh g++ cmake make libcxxopts-dev libleveldb-dev librocksdb-dev liblmdb-dev

@@ -42,9 +42,12 @@ public:
     [[nodiscard]] std::uint64_t entries() const { return entries_; }
     [[nodiscard]] std::size_t value_bytes() const { return value_bytes_; }
 
-    [[nodiscard]] key_text key(std::uint64_t i) const { return {2 * i, binary_keys_}; }
-    /// A key between those of i and i + 1, which no entry has.
-    [[nodiscard]] key_text missing_key(std::uint64_t i) const { return {2 * i + 1, binary_keys_}; }
+    [[nodiscard]] std::uint64_t seed() const { return seed_; }
+
+    /// Numbers from entries() to twice that are of keys between the entries', which are not there at first.
+    [[nodiscard]] key_text key(std::uint64_t i) const {
+        return {i < entries_ ? 2 * i : 2 * (i - entries_) + 1, binary_keys_};
+    }
 
     /// Does not compress. `generation` tells an overwritten value from the first.
     [[nodiscard]] std::string_view value(std::uint64_t i, unsigned generation) const {

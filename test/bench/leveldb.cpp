@@ -19,6 +19,12 @@ struct leveldb_api {
     using batch = leveldb::WriteBatch;
     using write_options = leveldb::WriteOptions;
     using read_options = leveldb::ReadOptions;
+    using value = std::string;
+
+    static status get(db& from, const read_options& how, const slice& key, value& out) {
+        return from.Get(how, key, &out);
+    }
+    static void let_go(value&) {}
 };
 
 /// Knows how many jobs are in the background. A job that leaves more to do schedules the next one before it ends.
@@ -67,7 +73,7 @@ public:
         options.filter_policy = filter_.get();
         options.compression = leveldb::kNoCompression;
         write_options_.sync = how.sync;
-        read_options_.verify_checksums = true;
+        read_options_.verify_checksums = how.check_reads;
         leveldb::DB* opened = nullptr;
         must(leveldb::DB::Open(options, how.directory, &opened));
         db_.reset(opened);

@@ -19,9 +19,13 @@ public:
         must(db_->Write(write_options_, &batch_));
     }
     void del(std::string_view key) override { must(db_->Delete(write_options_, slice(key))); }
-    bool get(std::string_view key, std::string& value) override {
-        const auto found = db_->Get(read_options_, slice(key), &value);
+    bool get(std::string_view key, looker look) override {
+        // What the last value left of memory or pins.
+        thread_local typename Api::value value;
+        const auto found = Api::get(*db_, read_options_, slice(key), value);
         if (!found.IsNotFound()) must(found);
+        if (found.ok()) look({value.data(), value.size()});
+        Api::let_go(value);
         return found.ok();
     }
     seen walk_up(std::string_view from, std::uint64_t most) override {

@@ -1,6 +1,9 @@
 #include <lmdb.h>
 
+#include <atomic>
 #include <filesystem>
+#include <mutex>
+#include <vector>
 
 #include "engine.hpp"
 
@@ -28,24 +31,22 @@ public:
         must(mdb_env_set_mapsize(env_, std::size_t{256} << 30));
         must(mdb_env_open(env_, how.directory.c_str(), MDB_NOTLS | (how.sync ? 0u : unsigned{MDB_NOSYNC}), 0644));
         change([&](MDB_txn* change) { return mdb_dbi_open(change, nullptr, 0, &dbi_); });
-        must(mdb_txn_begin(env_, nullptr, MDB_RDONLY, &reading_));
-        mdb_txn_reset(reading_);
+        static std::atomic<unsigned> count = 0;
+        opening_ = ++count;
     }
     void close() override {
-        mdb_txn_abort(reading_);
+        for (const reader& r : readers_) {
+            mdb_cursor_close(r.cursor);
+            mdb_txn_abort(r.txn);
+        }
+        readers_.clear();
         mdb_env_close(env_);
     }
     void put(std::string_view key, std::string_view value) override {
-        change([&](MDB_txn* change) { return put(change, key, value); });
+        change([&](MDB_txn* change) { return put(change, key, value, 0); });
     }
-    void put_batch(std::span<const entry> entries) override {
-        change([&](MDB_txn* change) {
-            int outcome = MDB_SUCCESS;
-            for (const auto& [key, value] : entries)
-                if (outcome == MDB_SUCCESS) outcome = put(change, key, value);
-            return outcome;
-        });
-    }
+    void put_batch(std::span<const entry> entries) override { put_all(entries, 0); }
+    void append_batch(std::span<const entry> entries) override { put_all(entries, MDB_APPEND); }
     void del(std::string_view key) override {
         MDB_val k = to_val(key);
         change([&](MDB_txn* change) {
@@ -53,15 +54,15 @@ public:
             return outcome == MDB_NOTFOUND ? MDB_SUCCESS : outcome;
         });
     }
-    bool get(std::string_view key, std::string& value) override {
+    bool get(std::string_view key, looker look) override {
         MDB_val k = to_val(key);
         MDB_val found;
-        must(mdb_txn_renew(reading_));
-        const int outcome = mdb_get(reading_, dbi_, &k, &found);
-        if (outcome == MDB_SUCCESS) value = to_view(found);
-        mdb_txn_reset(reading_);
-        if (outcome != MDB_NOTFOUND) must(outcome);
-        return outcome == MDB_SUCCESS;
+        const reading at(*this);
+        const int outcome = mdb_get(at.txn, dbi_, &k, &found);
+        if (outcome == MDB_NOTFOUND) return false;
+        must(outcome);
+        look(to_view(found));
+        return true;
     }
     seen walk_up(std::string_view from, std::uint64_t most) override {
         return walk(from, most, from.empty() ? MDB_FIRST : MDB_SET_RANGE, MDB_NEXT);
@@ -71,6 +72,32 @@ public:
     void settle() override { must(mdb_env_sync(env_, 1)); }
 
 private:
+    /// A thread's own.
+    struct reader {
+        MDB_txn* txn;
+        MDB_cursor* cursor;
+    };
+    /// An operation of it: as LMDB advises, the transaction is made once and renewed.
+    struct reading : reader {
+        explicit reading(lmdb_engine& of) : reader(of.reader_of_thread()) { must(mdb_txn_renew(txn)); }
+        reading(const reading&) = delete;
+        reading& operator=(const reading&) = delete;
+        ~reading() { mdb_txn_reset(txn); }
+    };
+
+    reader reader_of_thread() {
+        thread_local reader mine;
+        thread_local unsigned mine_since = 0;
+        if (mine_since == opening_) return mine;
+        must(mdb_txn_begin(env_, nullptr, MDB_RDONLY, &mine.txn));
+        must(mdb_cursor_open(mine.txn, dbi_, &mine.cursor));
+        mdb_txn_reset(mine.txn);
+        mine_since = opening_;
+        const std::lock_guard hold(readers_mutex_);
+        readers_.push_back(mine);
+        return mine;
+    }
+
     void change(auto body) {
         MDB_txn* txn = nullptr;
         must(mdb_txn_begin(env_, nullptr, 0, &txn));
@@ -81,33 +108,41 @@ private:
         must(mdb_txn_commit(txn));
     }
 
-    int put(MDB_txn* txn, std::string_view key, std::string_view value) const {
+    int put(MDB_txn* txn, std::string_view key, std::string_view value, unsigned how) const {
         MDB_val k = to_val(key);
         MDB_val v = to_val(value);
-        return mdb_put(txn, dbi_, &k, &v, 0);
+        return mdb_put(txn, dbi_, &k, &v, how);
+    }
+    void put_all(std::span<const entry> entries, unsigned how) {
+        change([&](MDB_txn* change) {
+            int outcome = MDB_SUCCESS;
+            for (const auto& [key, value] : entries)
+                if (outcome == MDB_SUCCESS) outcome = put(change, key, value, how);
+            return outcome;
+        });
     }
 
     seen walk(std::string_view from, std::uint64_t most, MDB_cursor_op start, MDB_cursor_op step) {
         MDB_val k = to_val(from);
         MDB_val v{};
-        MDB_cursor* at = nullptr;
-        must(mdb_txn_renew(reading_));
-        must(mdb_cursor_open(reading_, dbi_, &at));
+        const reading in(*this);
+        must(mdb_cursor_renew(in.txn, in.cursor));
         seen out;
-        int outcome = mdb_cursor_get(at, &k, &v, start);
-        for (; outcome == MDB_SUCCESS; outcome = mdb_cursor_get(at, &k, &v, step)) {
+        int outcome = mdb_cursor_get(in.cursor, &k, &v, start);
+        for (; outcome == MDB_SUCCESS; outcome = mdb_cursor_get(in.cursor, &k, &v, step)) {
             out.add(to_view(k), to_view(v));
             if (out.entries == most) break;
         }
-        mdb_cursor_close(at);
-        mdb_txn_reset(reading_);
         if (outcome != MDB_NOTFOUND) must(outcome);
         return out;
     }
 
     MDB_env* env_ = nullptr;
     MDB_dbi dbi_ = 0;
-    MDB_txn* reading_ = nullptr;
+    /// Tells the readers of this opening from those of an earlier one.
+    unsigned opening_ = 0;
+    std::mutex readers_mutex_;
+    std::vector<reader> readers_;
 };
 
 }  // namespace

@@ -39,9 +39,9 @@ public:
         must(db_->write(batch_));
     }
     void del(std::string_view key) override { must(db_->del(key)); }
-    bool get(std::string_view key, std::string& value) override {
-        auto found = must(db_->get(key));
-        if (found) value = *std::move(found);
+    bool get(std::string_view key, looker look) override {
+        const auto found = must(db_->get(key));
+        if (found) look(*found);
         return found.has_value();
     }
     seen walk_up(std::string_view from, std::uint64_t most) override { return walk(db_->scan({.from = from}), most); }

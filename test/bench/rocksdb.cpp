@@ -21,6 +21,12 @@ struct rocksdb_api {
     using batch = rocksdb::WriteBatch;
     using write_options = rocksdb::WriteOptions;
     using read_options = rocksdb::ReadOptions;
+    using value = rocksdb::PinnableSlice;
+
+    static status get(db& from, const read_options& how, const slice& key, value& out) {
+        return from.Get(how, from.DefaultColumnFamily(), key, &out);
+    }
+    static void let_go(value& pinned) { pinned.Reset(); }
 };
 
 class rocksdb_engine : public leveldb_family<rocksdb_api> {

@@ -10,6 +10,8 @@
 #include <limits>
 #include <utility>
 
+#include "parts.hpp"
+
 namespace bench {
 namespace {
 
@@ -17,78 +19,103 @@ constexpr std::uint64_t all = std::numeric_limits<std::uint64_t>::max();
 constexpr std::size_t replayed_bytes = std::size_t{64} << 20;
 constexpr std::size_t replay_buffer_bytes = 4 * replayed_bytes;
 
-enum order : std::uint64_t { by_key, filling, overwriting, deleting, looking };
-
-void expect(bool good, const char* what) {
-    if (!good) throw failure(what);
-}
-
 template <class Body>
 void each(const dataset& data, order in, std::uint64_t most, Body body) {
     for (std::uint64_t n = 0; n < std::min(most, data.entries()); ++n) body(in == by_key ? n : data.shuffled(n, in));
 }
 
+/// Threads take turns in the numbers of the entries.
+template <class Body>
+void each_from_threads(unsigned count, const dataset& data, Body body) {
+    std::vector<std::future<void>> threads;
+    for (unsigned t = 0; t < count; ++t)
+        threads.push_back(std::async(std::launch::async, [&, t] {
+            for (std::uint64_t n = t; n < data.entries(); n += count) body(n);
+        }));
+    for (auto& t : threads) t.get();
+}
+
 auto fill(order in, unsigned generation = 0) {
-    return [=](engine& to, const dataset& data) {
+    return [=](engine& to, const dataset& data, report&) {
         each(data, in, all, [&](auto i) { to.put(data.key(i), data.value(i, generation)); });
     };
 }
 
-void fill_in_batches(engine& to, const dataset& data) {
-    constexpr std::size_t batch = 100;
-    std::vector<key_text> keys;
-    std::vector<entry> entries;
-    keys.reserve(batch);
-    const auto put = [&] {
-        to.put_batch(entries);
-        keys.clear();
-        entries.clear();
+auto fill_in_batches(order in, std::size_t batch, void (engine::*put_all)(std::span<const entry>)) {
+    return [=](engine& to, const dataset& data, report&) {
+        std::vector<key_text> keys;
+        std::vector<entry> entries;
+        keys.reserve(batch);
+        const auto put = [&] {
+            (to.*put_all)(entries);
+            keys.clear();
+            entries.clear();
+        };
+        each(data, in, all, [&](auto i) {
+            entries.push_back({keys.emplace_back(data.key(i)), data.value(i, 0)});
+            if (entries.size() == batch) put();
+        });
+        if (!entries.empty()) put();
     };
-    each(data, filling, all, [&](auto i) {
-        entries.push_back({keys.emplace_back(data.key(i)), data.value(i, 0)});
-        if (entries.size() == batch) put();
-    });
-    put();
 }
 
-void delete_at_random(engine& to, const dataset& data) {
+void delete_at_random(engine& to, const dataset& data, report&) {
     each(data, deleting, all, [&](auto i) { to.del(data.key(i)); });
 }
 
 auto fill_from_threads(unsigned count) {
-    return [=](engine& to, const dataset& data) {
-        std::vector<std::future<void>> threads;
-        for (unsigned t = 0; t < count; ++t)
-            threads.push_back(std::async(std::launch::async, [&, t] {
-                for (std::uint64_t n = t; n < data.entries(); n += count) to.put(data.key(n), data.value(n, 0));
-            }));
-        for (auto& t : threads) t.get();
+    return [=](engine& to, const dataset& data, report&) {
+        each_from_threads(count, data, [&](auto n) { to.put(data.key(n), data.value(n, 0)); });
     };
 }
 
-// Everything is there, or nothing.
-auto read_at_random(std::uint64_t most, unsigned generation, bool there) {
-    return [=](engine& from, const dataset& data) {
-        std::string value;
-        each(data, looking, most, [&](auto i) {
-            expect(from.get(data.key(i), value) == there, there ? "a key is missing" : "a deleted key is there");
-            expect(!there || value == data.value(i, generation), "a value is not the one that was put");
-        });
+void read_at_random(engine& from, const dataset& data, report&) {
+    each(data, looking, all, [&](auto i) { read(from, data, i, contents::filled); });
+}
+
+auto read_from_threads(unsigned count) {
+    return [=](engine& from, const dataset& data, report&) {
+        each_from_threads(count, data, [&](auto n) { read(from, data, data.shuffled(n, looking), contents::filled); });
     };
 }
 
-void read_missing(engine& from, const dataset& data) {
-    std::string value;
-    each(data, looking, all, [&](auto i) { expect(!from.get(data.missing_key(i), value), "a key that nobody put"); });
+void expect_missing(engine& from, const dataset& data, std::uint64_t i) {
+    expect(!from.get(data.key(i), [](std::string_view) {}), "a key is there that nobody put, or that was deleted");
 }
 
-auto seek_at_random(std::uint64_t most) {
-    return [=](engine& from, const dataset& data) {
-        each(data, looking, most, [&](auto i) {
-            const auto behind = std::min<std::uint64_t>(10, data.entries() - i);
-            expect(from.walk_up(data.key(i), 10).entries == behind, "a walk has not come past what follows a key");
-        });
+void read_missing(engine& from, const dataset& data, report&) {
+    each(data, looking, all, [&](auto i) { expect_missing(from, data, data.entries() + i); });
+}
+
+/// The first hundredth of the keys, over and over.
+void read_hot(engine& from, const dataset& data, report&) {
+    const std::uint64_t hot = data.entries() / 100 + 1;
+    each(data, looking, all, [&](auto i) { read(from, data, i % hot, contents::filled); });
+}
+
+auto seek_at_random(std::uint64_t most, std::uint64_t length) {
+    return [=](engine& from, const dataset& data, report&) {
+        each(data, looking, most, [&](auto i) { read_range(from, data, i, length); });
     };
+}
+
+void read_while_writing(engine& on, const dataset& data, report& out) {
+    using namespace std::chrono_literals;
+    const auto overwrite = [&](std::uint64_t n) {
+        const auto i = data.shuffled(n % data.entries(), overwriting);
+        on.put(data.key(i), data.value(i, 1));
+    };
+    overwrite(0);  // the first write after opening may take long
+    out.begin = now();
+    auto reader = std::async(std::launch::async, [&] {
+        each(data, looking, all, [&](auto i) { read(on, data, i, contents::mixed); });
+        return now() - out.begin;
+    });
+    for (std::uint64_t n = 1; reader.wait_for(0s) != std::future_status::ready; ++n) {
+        overwrite(n);
+        ++out.writes_beside;
+    }
+    out.run = reader.get();
 }
 
 void expect_all(const seen& found, const dataset& data, std::uint64_t entries) {
@@ -111,13 +138,16 @@ double file_bytes(const std::string& directory) {
     return out;
 }
 
-config fitting(config how, const workload& what) {
-    how.sync = what.sync;
-    if (what.from == start::killed) how.write_buffer_bytes = replay_buffer_bytes;
+config fitting(config how, start from) {
+    if (from == start::killed) how.write_buffer_bytes = replay_buffer_bytes;
     return how;
 }
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+void expect_outcome(engine& from, const dataset& data, const workload& what, const report& ran) {
+    const bool none = what.after == contents::none;
+    expect_all(from.walk_up({}, all), data, none ? 0 : data.entries() + ran.inserted_entries);
+    each(data, looking, 1000, [&](auto i) { none ? expect_missing(from, data, i) : read(from, data, i, what.after); });
+}
 
 }  // namespace
 
@@ -130,57 +160,84 @@ std::vector<workload> all_workloads(std::uint64_t entries, std::size_t value_byt
         if (what.operations == 0) what.operations = what.entries;
         out.push_back(std::move(what));
     };
-    add({.name = "fillseq", .run = fill(by_key), .writes = true});
-    add({.name = "fillrandom", .run = fill(filling), .writes = true, .details = true});
-    add({.name = "fillbatch", .run = fill_in_batches, .writes = true});
-    add({.name = "overwrite", .from = start::filled, .run = fill(overwriting, 1), .writes = true, .generation = 1});
-    add({.name = "deleterandom", .from = start::filled, .run = delete_at_random, .writes = true, .deletes = true});
-    add({.name = "fill1k", .entries = part(10), .value_bytes = 1 << 10, .run = fill(filling), .writes = true});
-    add({.name = "fill100k", .entries = part(1000), .value_bytes = 100 << 10, .run = fill(filling), .writes = true});
-    for (const unsigned n : {1u, 4u, 8u}) {
-        const auto name = "syncput" + std::to_string(n);
-        add({.name = name, .entries = n * part(500), .run = fill_from_threads(n), .sync = true, .writes = true});
-    }
+    add({.name = "fillseq", .group = "write", .run = fill(by_key)});
+    add({.name = "fillrandom", .group = "write", .run = fill(filling), .details = true});
+    add({.name = "fillbatch", .group = "write", .run = fill_in_batches(filling, 100, &engine::put_batch)});
+    add({.name = "bulkload", .group = "write", .run = fill_in_batches(by_key, 1000, &engine::append_batch)});
+    add({.name = "overwrite",
+         .group = "write",
+         .from = start::filled,
+         .run = fill(overwriting, 1),
+         .after = contents::overwritten});
+    add({.name = "deleterandom",
+         .group = "write",
+         .from = start::filled,
+         .run = delete_at_random,
+         .after = contents::none});
+    add({.name = "fill1k", .group = "write", .entries = part(10), .value_bytes = 1 << 10, .run = fill(filling)});
+    add({.name = "fill100k", .group = "write", .entries = part(1000), .value_bytes = 100 << 10, .run = fill(filling)});
+    for (const unsigned n : {1u, 4u, 8u})
+        add({.name = "syncput" + std::to_string(n),
+             .group = "write",
+             .entries = n * part(500),
+             .run = fill_from_threads(n),
+             .sync = true});
     const auto replayed = replayed_bytes / (key_text::bytes + value_bytes);
-    add({.name = "replay", .from = start::killed, .entries = replayed, .writes = true});
+    add({.name = "replay", .group = "write", .from = start::killed, .entries = replayed});
     for (const auto from : {start::filled, start::compacted}) {
-        const std::string state = from == start::compacted ? "/compacted" : "";
-        add({.name = "readrandom" + state, .from = from, .run = read_at_random(all, 0, true)});
-        add({.name = "readmissing" + state, .from = from, .run = read_missing});
-        add({.name = "seekrandom10" + state, .from = from, .operations = part(10), .run = seek_at_random(part(10))});
-        add({.name = "readseq" + state, .from = from, .run = [](engine& in, const dataset& data) {
-                 expect_all(in.walk_up({}, all), data, data.entries());
-             }});
-        add({.name = "readreverse" + state, .from = from, .run = [](engine& in, const dataset& data) {
-                 expect_all(in.walk_down(all), data, data.entries());
-             }});
+        const auto add_read = [&](std::string name, auto run, std::uint64_t operations = 0) {
+            if (from == start::compacted) name += "/compacted";
+            add({.name = name, .group = "read", .from = from, .operations = operations, .run = run});
+        };
+        add_read("readrandom", read_at_random);
+        add_read("readrandom2", read_from_threads(2));
+        add_read("readmissing", read_missing);
+        add_read("readhot", read_hot);
+        add_read("seekrandom10", seek_at_random(part(10), 10), part(10));
+        add_read("seekrandom100", seek_at_random(part(20), 100), part(20));
+        add_read("readseq", [](engine& in, const dataset& data, report&) {
+            expect_all(in.walk_up({}, all), data, data.entries());
+        });
+        add_read("readreverse",
+                 [](engine& in, const dataset& data, report&) { expect_all(in.walk_down(all), data, data.entries()); });
     }
+    add({.name = "readwhilewriting",
+         .group = "mixed",
+         .from = start::filled,
+         .run = read_while_writing,
+         .after = contents::mixed});
+    for (auto& what : ycsb_workloads(entries)) add(std::move(what));
     return out;
 }
 
-void prepare(engine& to, const config& settings, const workload& what, const dataset& data) {
+void prepare(engine& to, const config& settings, start what, const dataset& data) {
     to.open(fitting(settings, what));
-    fill(filling)(to, data);
-    if (what.from == start::killed) return;
-    if (what.from == start::compacted) to.compact();
+    if (what == start::compacted) {
+        to.compact();
+    } else {
+        report unread;
+        fill(filling)(to, data, unread);
+    }
+    if (what == start::killed) return;
     to.settle();
     to.close();
 }
 
 report measure(engine& under_test, bool readable, const config& settings, const workload& what, const dataset& data) {
-    const config how = fitting(settings, what);
-    double begin = now();
+    config how = fitting(settings, what.from);
+    how.sync = what.sync;
+    report out;
+    out.begin = now();
     under_test.open(how);
     if (what.run) {
         under_test.settle();
-        begin = now();
+        out.begin = now();
+        what.run(under_test, data, out);
     }
-    if (what.run) what.run(under_test, data);
-    report out;
-    out.run = now() - begin;
+    if (out.run == 0) out.run = now() - out.begin;
     under_test.settle();
     under_test.close();
-    out.settled = now() - begin;
+    out.settled = now() - out.begin;
 
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
@@ -189,10 +246,9 @@ report measure(engine& under_test, bool readable, const config& settings, const 
     out.write_call_bytes = written("wchar:");
     out.disk_write_bytes = written("write_bytes:");
     out.file_bytes = file_bytes(how.directory);
-    if (!what.writes || !readable) return out;
+    if (what.group == "read" || !readable) return out;
     under_test.open(how);
-    expect_all(under_test.walk_up({}, all), data, what.deletes ? 0 : data.entries());
-    read_at_random(1000, what.generation, !what.deletes)(under_test, data);
+    expect_outcome(under_test, data, what, out);
     under_test.close();
     return out;
 }

@@ -19,27 +19,13 @@ enum class start {
     killed,     ///< all is in the log, since the process was killed
 };
 
-struct workload {
-    std::string name;
-    start from = start::empty;
-    /// Of the database; 0 for the usual number and size.
-    std::uint64_t entries = 0;
-    std::size_t value_bytes = 0;
-    /// What is counted per second; 0 for one an entry.
-    std::uint64_t operations = 0;
-    /// Checks what it reads. Without it, the time of opening counts.
-    std::function<void(engine&, const dataset&)> run = {};
-    bool sync = false;
-    bool writes = false;
-    /// What must be there afterwards: nothing, or all entries with values of this generation.
-    bool deletes = false;
-    unsigned generation = 0;
-    /// Whether to tell what was written, and what memory and space it took.
-    bool details = false;
+/// What there is afterwards.
+enum class contents {
+    filled,       ///< the values that were first put
+    overwritten,  ///< their second ones
+    mixed,        ///< of some the one, of some the other
+    none,
 };
-
-/// `entries` of `value_bytes` are the usual database.
-std::vector<workload> all_workloads(std::uint64_t entries, std::size_t value_bytes);
 
 /// What came of a run. Times in seconds.
 struct report {
@@ -50,13 +36,45 @@ struct report {
     /// of them; of the files.
     double user_bytes = 0, write_call_bytes = 0, disk_write_bytes = 0, file_bytes = 0;
     double peak_memory_bytes = 0;
+    /// Writes meanwhile, which are not counted among the operations.
+    double writes_beside = 0;
+    std::uint64_t inserted_entries = 0;
+    /// Of the time that counts. Moved by a run that has to prepare something.
+    double begin = 0;
 };
 
-/// Makes the database that `what` begins with. One to be killed is left open, for the process to end with.
-void prepare(engine& to, const config& settings, const workload& what, const dataset& data);
+struct workload {
+    std::string name;
+    /// "write", "read" or "mixed".
+    std::string group;
+    start from = start::empty;
+    /// Of the database; 0 for the usual number and size.
+    std::uint64_t entries = 0;
+    std::size_t value_bytes = 0;
+    /// What is counted per second; 0 for one an entry.
+    std::uint64_t operations = 0;
+    /// Checks what it reads. Sets the report's time if the call does not end with what counts. Without it, the time of
+    /// opening counts.
+    std::function<void(engine&, const dataset&, report&)> run = {};
+    contents after = contents::filled;
+    bool sync = false;
+    /// Whether to tell what was written, and what memory and space it took.
+    bool details = false;
 
-/// Opens that database, runs `what`, and looks at the outcome if `readable`. For a process of its own, whose memory and
-/// writes are then those of the run.
+    [[nodiscard]] bool is(const std::string& asked) const { return asked == name || asked == group; }
+};
+
+/// `entries` of `value_bytes` are the usual database.
+std::vector<workload> all_workloads(std::uint64_t entries, std::size_t value_bytes);
+/// Of them, YCSB's.
+std::vector<workload> ycsb_workloads(std::uint64_t entries);
+
+/// Makes a database to begin with, a compacted one of the filled one that is there. One to be killed is left open, for
+/// the process to end with.
+void prepare(engine& to, const config& settings, start what, const dataset& data);
+
+/// Opens the database that `what` begins with, runs it, and looks at the outcome if `readable`. For a process of its
+/// own, whose memory and writes are then those of the run.
 report measure(engine& under_test, bool readable, const config& settings, const workload& what, const dataset& data);
 
 }  // namespace bench
