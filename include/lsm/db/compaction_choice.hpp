@@ -37,6 +37,8 @@ struct table_layout {
     /// Level 0 stands newest first; each other level in key order, without overlap.
     std::array<std::vector<table_summary>, detail::highest_level + 1> levels = {};
     std::vector<running_compaction> running = {};
+    /// Readers lose time in level 0, and nothing was flushed since they have told so.
+    bool readers_wait = false;
 };
 
 /// Tables to be merged, by their ids in any order, and the level that the outcome goes to. In level 0 it becomes one

@@ -24,7 +24,7 @@ class compaction_policy;
 struct compaction_options {
     compaction_style style = compaction_style::leveled;
     /// So many tables in level 0 are merged, or up to three times as many while level 1 is much larger than they are
-    /// together; with size_tiered, so many of like size, at least 2.
+    /// together and few reads come past them; with size_tiered, so many of like size, at least 2.
     unsigned level0_trigger = 4;
     /// From so many tables in level 0 on writers are delayed, the longest at `level0_stop`.
     unsigned level0_slowdown = 20;
@@ -77,7 +77,8 @@ private:
         if (level == 0) {
             const auto is_free = [](const table_summary& t) { return !t.busy; };
             const auto tables = std::count_if(layout.levels[0].begin(), layout.levels[0].end(), is_free);
-            const double patience = std::clamp(free_bytes(layout.levels[1]) / std::max(size, 1.0), 1.0, most_patience);
+            const double patience =
+                layout.readers_wait ? 1 : std::clamp(free_bytes(layout.levels[1]) / std::max(size, 1.0), 1.0, most_patience);
             return static_cast<double>(tables) / (std::max(how_.level0_trigger, 1u) * patience);
         }
         double most = static_cast<double>(std::max<std::uint64_t>(how_.level1_bytes, 1));

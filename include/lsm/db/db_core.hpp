@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
@@ -108,7 +109,10 @@ public:
         };
         auto done = at != nullptr ? find_newest(**at, key, at->at(), how, counted, counting)
                                   : find_newest(*now, key, now.at(), how, counted, counting);
-        if (timed) counted_.read_latency.add(watch.nanoseconds());
+        if (timed) {
+            counted_.read_latency.add(watch.nanoseconds());
+            if (at == nullptr) lose_time(*now, reads_per_sample * get_loss);
+        }
         return done;
     }
     /// Many at once, as of one moment: `use(i, entry)` for each key that has an entry.
@@ -144,6 +148,7 @@ public:
         {
             const typename version_store<Alloc>::reading now(versions_);
             now.counted().cursors.fetch_add(1, std::memory_order_relaxed);
+            if (at == nullptr) lose_time(*now, cursor_loss);
         }
         if (at != nullptr) return view_cursor<Alloc>(*at, readers_, how, blocks, alloc_);
         auto pinned = pin();
@@ -301,6 +306,21 @@ private:
         sha256 hash_;
     };
 
+    // What a get and a cursor take longer for each table of level 0, in nanoseconds, about; and how much of that is worth
+    // a merge.
+    static constexpr std::uint64_t get_loss = 50;
+    static constexpr std::uint64_t cursor_loss = 2000;
+    static constexpr std::uint64_t intolerable_loss = 100'000'000;
+
+    // A reader had more tables to look into than there will be after the next merge of level 0.
+    void lose_time(const version<Alloc>& in, std::uint64_t for_each_table) {
+        const std::uint64_t tables = in.tables->levels[0].size();
+        if (tables < options_.compaction.level0_trigger || !maintenance_.compacts()) return;
+        if (lost_.fetch_add(tables * for_each_table, std::memory_order_relaxed) < intolerable_loss) return;
+        lost_.store(0, std::memory_order_relaxed);
+        maintenance_.hurry_for_readers();
+    }
+
     void pin_released() noexcept override { maintenance_.schedule_reclaim(); }
 
     // Refuses what can be refused without a trace.
@@ -422,6 +442,7 @@ private:
     io::thread_executor own_executor_;
     std::shared_ptr<release_bell> bell_;
     std::shared_ptr<reader_slots> readers_;
+    std::atomic<std::uint64_t> lost_ = 0;
     std::shared_ptr<table_resources<Alloc>> shared_;
     health health_;
     write_counters counted_;

@@ -67,6 +67,15 @@ public:
         while (job* const due = next_due()) executor_.submit(*due);
     }
 
+    /// Readers have lost so much time in level 0 that its merge should not wait.
+    void hurry_for_readers() {
+        {
+            const std::lock_guard guard(mutex_);
+            if (std::exchange(readers_wait_, true)) return;
+        }
+        schedule();
+    }
+
     /// Something that was pinned is free.
     void schedule_reclaim() {
         {
@@ -344,6 +353,7 @@ private:
         auto layout = layout_of(*tables);
         for (auto& level : layout.levels)
             for (auto& t : level) t.busy = t.busy || std::ranges::find(damaged_, t.id) != damaged_.end();
+        layout.readers_wait = readers_wait_;
         const auto choice = (*policy_).choose(layout);
         if (!choice || !check_choice(layout, *choice)) return nullptr;
         return std::make_unique<compaction<Alloc>>(tables, *choice, alloc_);
@@ -376,6 +386,7 @@ private:
             oldest.reset();
             std::unique_lock guard(mutex_);
             ++flushes_ended_;
+            readers_wait_ = false;
             if (done) {
                 flush_trouble_.reset();
                 flush_pause_ = shortest_pause;
@@ -527,6 +538,7 @@ private:
     std::vector<std::uint64_t> damaged_;
     std::atomic<bool> halted_ = false;
     bool reclaim_due_ = false;
+    bool readers_wait_ = false;
     unsigned compactions_waiting_ = 0;  // which somebody asked for: no others begin meanwhile
 
     std::optional<error> flush_trouble_, compaction_trouble_;
