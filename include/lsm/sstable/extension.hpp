@@ -149,7 +149,7 @@ template <class Alloc>
 class table_extension {
 public:
     /// Reads the area between `begin`, where the last block ends, and the index. Bytes that do not end with our magic
-    /// are none of ours. Errors: bad_checksum, for an area, index or footer that is not what was written; bad_block;
+    /// are none of ours, unless nothing but the magic is wrong. Errors: bad_checksum, for an area, index or footer that is not what was written; bad_block;
     /// io.
     static result<table_extension> read(const table_tail<Alloc>& file, std::uint64_t begin, const sst_footer& footer,
                                         bytes_view index, const Alloc& alloc) {
@@ -158,15 +158,20 @@ public:
         if (size < extension_trailer_bytes || footer.num_blocks == 0) return out;
         char trailer[extension_trailer_bytes];
         if (auto got = file.read(footer.index_offset - sizeof trailer, trailer); !got) return std::move(got).error();
-        if (bytes_view(trailer + 16, 8) != extension_magic) return out;
+        const bool ours = bytes_view(trailer + 16, 8) == extension_magic;
+        const bool sized = load_le<std::uint64_t>(trailer) == size;
+        if (!ours && !sized) return out;
 
         const auto damaged = [&](errc code, bytes_view why) { return failure_at(begin, code, why).in(file.path()); };
-        if (load_le<std::uint64_t>(trailer) != size)
+        if (!sized)
             return damaged(errc::bad_checksum, "the extension area does not begin where the last block ends");
         out.area_.resize(static_cast<std::size_t>(size));
         if (auto got = file.read(begin, {out.area_.data(), out.area_.size()}); !got) return std::move(got).error();
-        if (area_crc(out.area_) != load_le<std::uint32_t>(trailer + 8))
-            return damaged(errc::bad_checksum, "the extension area is not what was written");
+        out.area_.replace(out.area_.size() - extension_magic.size(), extension_magic.size(), extension_magic);
+        const bool intact = area_crc(out.area_) == load_le<std::uint32_t>(trailer + 8);
+        if (!ours && !intact) return table_extension(alloc);
+        if (!ours) return damaged(errc::bad_checksum, "the magic of the extension area is not what was written");
+        if (!intact) return damaged(errc::bad_checksum, "the extension area is not what was written");
         if (load_le<std::uint32_t>(trailer + 12) != extension_version) return table_extension(alloc);
         if (!out.find_sections(footer.num_blocks)) return damaged(errc::bad_block, "the extension area is malformed");
         if (!out.block_crcs_.empty() && out.index_crc_ != index_crc(index, footer))

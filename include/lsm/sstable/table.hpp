@@ -54,6 +54,9 @@ public:
         if (!index) return std::move(index).error().in(file->path());
         auto extension = table_extension<Alloc>::read(*tail, index->end_of_blocks(), footer, index->raw(), alloc);
         if (!extension) return std::move(extension).error();
+        if (const auto known = extension->properties();
+            known && (known->smallest != (*index)[0].first_key || known->largest < (*index)[index->size() - 1].first_key))
+            return defect_at(index->end_of_blocks(), errc::bad_block, "properties and index contradict each other");
         return table(*std::move(file), footer, *std::move(index), *std::move(extension), alloc);
     }
 
@@ -232,6 +235,7 @@ public:
 private:
     static constexpr std::size_t smallest_chunk = std::size_t{16} << 10;
     static constexpr std::size_t largest_chunk = std::size_t{64} << 10;
+    static constexpr std::size_t beyond_small = 64;  // a string of this size does not live in the cursor itself
     static constexpr int long_walk = 2;
 
     [[nodiscard]] const table_index<alloc>& index() const noexcept { return source_.table_of().index(); }
@@ -305,7 +309,7 @@ private:
         }
         chunk_blocks_ = 0;
         const auto bytes = static_cast<std::size_t>(end - begin);
-        if (chunk_.size() < bytes) chunk_.resize(std::max(bytes, smallest_chunk));
+        if (chunk_.size() < bytes) chunk_.resize(std::max(bytes, beyond_small));
         if (auto got = source_.table_of().file().read(begin, {chunk_.data(), bytes}); !got)
             return fail(std::move(got).error());
         chunk_first_ = first;
