@@ -144,7 +144,7 @@ private:
         static_cast<void>(db->close());
         auto again = database::open("db", how_, allocator);
         if (!again && numbers_have_run_out(again.error())) return true;
-        if (!again) throw finding{"does not open a second time: " + again.error().what};
+        if (!again) throw finding("does not open a second time: " + again.error().what);
         require(contents_of(*again) == before, "opened a second time it shows something else");
         for (const auto& name : {"LOCK", "MANIFEST.bak", "damaged-000001.sst", "sst-0000001.sst", "somebody else's"})
             if (what_.files.contains(name))
@@ -166,7 +166,7 @@ private:
         options how = how_;
         how.wal_recovery = wal::recovery::salvage;
         const auto db = database::open("db", how, allocator);
-        if (!db && !numbers_have_run_out(db.error())) throw finding{"repaired, it does not open: " + db.error().what};
+        if (!db && !numbers_have_run_out(db.error())) throw finding("repaired, it does not open: " + db.error().what);
         if (db) require(contents_of(*db).has_value(), "repaired, it has damage");
     }
 

@@ -43,7 +43,7 @@ std::optional<std::string> finding_in(const fuzz::entry& which, const bytes& inp
         if (accepted != nullptr) *accepted |= good;
         return std::nullopt;
     } catch (const finding& found) {
-        return found.what;
+        return found.what();
     }
 }
 

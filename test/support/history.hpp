@@ -326,7 +326,7 @@ private:
             if (!at.valid()) {
                 if (refused(at.status())) return;
                 sound(at.status());
-                throw finding{"a scan ends early"};
+                throw finding("a scan ends early");
             }
             require(at.key() == from->first, "a scan shows another key");
             require(at.value() == from->second, "a scan shows another value");

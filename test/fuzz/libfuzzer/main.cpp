@@ -39,7 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     try {
         chosen->body({reinterpret_cast<const char*>(data), size});
     } catch (const lsm::test::finding& found) {
-        std::fprintf(stderr, "finding: %s\n", found.what.c_str());
+        std::fprintf(stderr, "finding: %s\n", found.what());
         std::abort();
     }
     return 0;

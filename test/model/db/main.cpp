@@ -55,7 +55,7 @@ std::string run_all(const history& what, std::uint64_t seed, unsigned sets) {
             if (digest) lsm::test::require(now == *digest, "the digest is not the one under other options");
             digest = now;
         } catch (const lsm::test::finding& found) {
-            return "option set " + std::to_string(which) + ": " + found.what;
+            return "option set " + std::to_string(which) + ": " + found.what();
         }
     }
     return {};
