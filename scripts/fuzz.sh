@@ -27,7 +27,7 @@ for entry in "$@"; do
     rm -rf "$found"
     mkdir -p "$found" "$fresh" "$kept"
     longest=4096
-    [ "$entry" != operations ] || longest=1000  # a byte there is a good deal of work
+    [ "$entry" != operations ] || longest=600  # a byte there is a good deal of work
     fuzz "$entry" -max_total_time="$seconds" -max_len=$longest -timeout=10 -malloc_limit_mb=256 -rss_limit_mb=2048 \
         -print_final_stats=1 -artifact_prefix="$found/" "$fresh" "$kept" >"$log" 2>&1 || status=1
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

@@ -213,7 +213,8 @@ private:
     }
 
     void draw_options() {
-        how_ = {.write_buffer_bytes = any_of<std::size_t>({0, 1500, 5000, 40'000, std::size_t{16} << 20}),
+        how_ = {.write_buffer_bytes =
+                    any_of<std::size_t>({0, 1500, 1500, 5000, 5000, 40'000, 40'000, std::size_t{16} << 20}),
                 .max_write_buffers = any_of({2u, 3u, 4u}),
                 .block_cache_bytes = any_of<std::size_t>({0, 500, 20'000, std::size_t{8} << 20}),
                 .memory_budget_bytes = any_of<std::size_t>({0, 0, 0, 100'000, std::size_t{1} << 20}),
@@ -227,7 +228,7 @@ private:
                                .level0_stop = 10'000,
                                .level_factor = any_of({2u, 4u, 10u}),
                                .level1_bytes = any_of<std::uint64_t>({0, 2000, 10'000}),
-                               .target_table_bytes = any_of<std::uint64_t>({1, 500, 3000, 100'000})},
+                               .target_table_bytes = any_of<std::uint64_t>({1, 500, 3000, 3000, 100'000, 100'000})},
                 .sync = any_of({true, false}),
                 .log_preallocation_bytes = any_of<std::uint64_t>({0, 4096}),
                 .executor = &at_once_};
