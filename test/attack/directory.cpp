@@ -147,3 +147,24 @@ TEST_CASE("attacked directory: damage in MANIFEST is an error or changes nothing
         if (seen.contents && !lines_are_missing) REQUIRE(*seen.contents == expected);
     });
 }
+
+// A known defect: db_table believes the properties, and a table whose largest key is below its smallest is never among
+// those that a compaction of level 0 chooses, which then goes on for ever.
+TEST_CASE("attacked directory: properties that contradict the index are refused", "[!shouldfail][defect]") {
+    bytes table;
+    lsm::io::string_sink to(table);
+    lsm::sst_writer writer(to, {.extended = true, .filter_bits_per_key = 0});
+    must(writer.add("m", "1"));
+    must(writer.finish());
+    const bytes largest =
+        little_endian_32(1) + "m" + little_endian_32(1);  // the smallest key, and the largest's length
+    const auto index_at = lsm::detail::load_le<std::uint64_t>(table.data() + table.size() - 32);
+    const auto area_at = lsm::detail::load_le<std::uint64_t>(table.data() + index_at - 24);
+    table[table.find(largest) + largest.size()] = 'a';
+    const auto area = lsm::bytes_view(table).substr(index_at - area_at, area_at);
+    lsm::detail::store_le(table.data() + index_at - 16, lsm::detail::area_crc(area));
+
+    memory_directory directory;
+    directory.with("MANIFEST", "L0 1\n").with("sst-000001.sst", table);
+    CHECK(must_fail(directory.try_open()).what.find("db/sst-000001.sst: ") == 0);
+}
