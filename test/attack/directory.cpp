@@ -92,10 +92,11 @@ TEST_CASE("attacked directory: damage in any table is an error with the file or 
     const small_database sound;
     const auto expected = sound.with(sound.frozen.size(), sound.active.size());
     std::size_t told = 0;
-    for (const auto& [name, contents] : sound.files) {
+    for (const auto& file : sound.files) {
+        const std::string& name = file.first;
         if (!name.ends_with(".sst")) continue;
         INFO(name);
-        for_each_damage(contents, [&](const bytes& damaged) {
+        for_each_damage(file.second, [&](const bytes& damaged) {
             const auto seen = open_and_read(sound, name, damaged);
             if (seen.contents) {
                 REQUIRE(*seen.contents == expected);

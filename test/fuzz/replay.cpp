@@ -15,6 +15,7 @@
 #include "support/catch.hpp"
 #include "support/finding.hpp"
 #include "support/seed.hpp"
+#include "support/threads.hpp"
 
 using lsm::bytes;
 using namespace lsm::test;
@@ -107,7 +108,7 @@ TEST_CASE("fuzz: random changes of the kept corpus show nothing") {
     for (const auto& entry : fuzz::entries) {
         const auto corpus = corpus_of(entry);
         mutator changed(corpus, seed);
-        for (auto left = number_or("LSM_ROUNDS", 3000); left > 0; --left) {
+        for (auto left = number_or("LSM_ROUNDS", sanitized ? 300 : 3000); left > 0; --left) {
             bytes input = changed.next();
             if (entry.mend != nullptr && !changed.one_in(4)) input = entry.mend(std::move(input));
             INFO("LSM_SEED=" << seed << ", " << entry.name << " with " << lsm::hex(input));
