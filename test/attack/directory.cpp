@@ -149,7 +149,7 @@ TEST_CASE("attacked directory: damage in MANIFEST is an error or changes nothing
     });
 }
 
-// A known defect: db_table believes the properties, and a table whose largest key is below its smallest is never among
+// A known defect: an open table believes its properties, and one whose largest key is below its smallest is never among
 // those that a compaction of level 0 chooses, which then goes on for ever.
 TEST_CASE("attacked directory: properties that contradict the index are refused", "[!shouldfail][defect]") {
     bytes table;

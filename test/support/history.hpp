@@ -104,6 +104,13 @@ inline constexpr std::array<kind_of_act, 18> acts = {{{"put", 96, 1, true},
                                                       {"reopen", 2, 0, false},
                                                       {"crash", 3, 0, false}}};
 
+constexpr std::size_t all_weights() {
+    std::size_t out = 0;
+    for (const auto& one : acts) out += one.weight;
+    return out;
+}
+static_assert(all_weights() == 256, "a byte chooses");
+
 struct operation {
     act what{};
     unsigned way = 0;  // which of several ways to do it, and the seed of what it does at random
