@@ -12,13 +12,14 @@
 
 namespace lsm::test {
 
-/// Calls `attempt` with every truncation of `sound`, with every single bit of it turned round, with tails of zeros, and
-/// with random smashes of up to eight bytes in a row, some of them numbers that are near a limit.
+/// Calls `attempt` with every truncation of `sound`, with every single bit of it turned round, and with every tail of
+/// it, or behind it, zeros.
 template <class Attempt>
-void for_each_mutation(const bytes& sound, std::uint64_t fixed_seed, Attempt attempt) {
+void for_each_damage(const bytes& sound, Attempt attempt) {
     for (std::size_t length = 0; length < sound.size(); ++length) {
-        INFO("truncated to " << length);
+        INFO("cut off or zeros from " << length);
         attempt(sound.substr(0, length));
+        attempt(sound.substr(0, length) + bytes(sound.size() - length, '\0'));
     }
     for (std::size_t at = 0; at < sound.size(); ++at)
         for (int bit = 0; bit < 8; ++bit) {
@@ -27,9 +28,20 @@ void for_each_mutation(const bytes& sound, std::uint64_t fixed_seed, Attempt att
             flipped[at] = static_cast<char>(flipped[at] ^ 1 << bit);
             attempt(flipped);
         }
-    for (const std::size_t zeros : {1u, 4u, 8u, 13u, 36u, 4096u}) {
+    for (std::size_t zeros = 1; zeros < 100; ++zeros) {
         INFO("zeros " << zeros);
         attempt(sound + bytes(zeros, '\0'));
+    }
+    attempt(sound + bytes(4096, '\0'));
+}
+
+/// The same, and with zeros in front or alone, and with random smashes of up to eight bytes in a row, some of them
+/// numbers that are near a limit.
+template <class Attempt>
+void for_each_mutation(const bytes& sound, std::uint64_t fixed_seed, Attempt attempt) {
+    for_each_damage(sound, attempt);
+    for (const std::size_t zeros : {1u, 4u, 8u, 13u, 36u, 4096u}) {
+        INFO("zeros " << zeros);
         attempt(bytes(zeros, '\0') + sound);
         attempt(bytes(zeros, '\0'));
     }

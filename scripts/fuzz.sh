@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Runs every fuzzer over its kept corpus, and says how far each came. Inputs that show something are left in
+# build/fuzz/findings/ENTRY, and the exit status tells.
+#
+#   scripts/fuzz.sh [--keep] [SECONDS [ENTRY...]]     60 seconds for each of all entries
+#
+# --keep adds what reaches new code to the kept corpus, test/fuzz/corpus.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+keep=
+if [ "${1:-}" = --keep ]; then keep=1; shift; fi
+seconds=${1:-60}
+[ $# = 0 ] || shift
+[ $# != 0 ] || set -- log manifest table dump batch operations directory tools
+
+scripts/install_packages.sh clang cmake make libcxxopts-dev
+cmake --preset fuzz >/dev/null
+cmake --build --preset fuzz >/dev/null
+
+# fuzz ENTRY ARGUMENT...: what the body prints is no part of the report, and a hundred bytes are to take neither gigabytes nor seconds.
+fuzz() { build/fuzz/test/fuzz/libfuzzer/fuzz --entry="$1" -close_fd_mask=3 "${@:2}"; }
+
+status=0
+printf '%-12s %12s %8s %8s %10s\n' entry executions cov ft findings
+for entry in "$@"; do
+    kept=test/fuzz/corpus/$entry found=build/fuzz/findings/$entry fresh=build/fuzz/corpus/$entry log=build/fuzz/$entry.log
+    rm -rf "$found"
+    mkdir -p "$found" "$fresh" "$kept"
+    longest=4096
+    [ "$entry" != operations ] || longest=600  # a byte there is a good deal of work
+    fuzz "$entry" -max_total_time="$seconds" -max_len=$longest -timeout=10 -malloc_limit_mb=256 -rss_limit_mb=2048 \
+        -print_final_stats=1 -artifact_prefix="$found/" "$fresh" "$kept" >"$log" 2>&1 || status=1
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    last=$(grep -a ' cov: ' "$log" | tail -n 1)
+    printf '%-12s %12s %8s %8s %10s\n' "$entry" "${executions:-?}" "$(sed 's/.* cov: \([0-9]*\).*/\1/' <<<"$last")" \
+        "$(sed 's/.* ft: \([0-9]*\).*/\1/' <<<"$last")" "$(find "$found" -type f | wc -l)"
+    if [ -n "$keep" ]; then fuzz "$entry" -set_cover_merge=1 -use_counters=0 "$kept" "$fresh" >>"$log" 2>&1; fi
+done
+exit $status
