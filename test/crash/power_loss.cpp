@@ -40,6 +40,16 @@ std::string name_of(power_loss pattern) {
     return std::string(kinds[static_cast<int>(pattern.survivors)]) + ":" + std::to_string(pattern.seed);
 }
 
+bool exists(lsm::io::file_system& fs, const std::string& path) {
+    return lsm::io::file::open(fs, path, lsm::io::open_mode::read).has_value();
+}
+std::string bytes_of(lsm::io::file_system& fs, const std::string& path) {
+    const auto in = must(lsm::io::file::open(fs, path, lsm::io::open_mode::read), "open");
+    std::string out(static_cast<std::size_t>(must(in.size(), "size")), '\0');
+    must(in.read_exactly(0, out), "read");
+    return out;
+}
+
 /// The states that were tried, and those that failed.
 class trial {
 public:
@@ -47,6 +57,8 @@ public:
 
     [[nodiscard]] std::uint64_t states() const { return seen_.size(); }
     [[nodiscard]] std::uint64_t failures() const { return failures_; }
+    /// Whether one state is looked at again: then what comes before it is shown.
+    [[nodiscard]] bool traces() const { return only_.point.has_value(); }
     [[nodiscard]] bool hopeless() const { return failures_ >= 20; }
 
     void begin(const std::string& workload, std::uint64_t seed) {
@@ -56,8 +68,13 @@ public:
     }
     /// Power cuts of the moment are of no interest: the disk is being damaged.
     void pause() { phase_ = phase::paused; }
-    /// What they leave from now on is for repair() first.
-    void go_on_with_repair() { phase_ = phase::repairing; }
+    /// What they leave from now on is for repair() first, which has to keep a file of these bytes under a name that
+    /// begins so.
+    void go_on_with_repair(std::string kept_as, std::string kept) {
+        phase_ = phase::repairing;
+        kept_as_ = std::move(kept_as);
+        kept_ = std::move(kept);
+    }
 
     /// Loses power in front of operation `point` in some ways.
     void cut_power(program& running, std::uint64_t point) {
@@ -98,6 +115,7 @@ private:
             check_recovered(running.how(), left, directory,
                             [&](const contents& found) { return running.expected.possible_after_power_loss(found); });
             for (const auto& copy : running.checkpoints) check_copy(running, left, copy);
+            if (phase_ == phase::repairing && !kept_.empty()) check_kept(left);
         } catch (const std::exception& problem) {
             failed(run_of() + " --point " + std::to_string(point) + " --pattern " + name_of(pattern), problem.what());
         }
@@ -110,15 +128,26 @@ private:
         how.create_if_missing = false;
         auto opened = lsm::db::open(copy.directory, how);
         if (opened) return expect(contents_of(*opened) == copy.holds, "a checkpoint that opens is not whole");
-        const auto code = opened.error().code;
         expect(!copy.complete, "a complete checkpoint does not open: " + opened.error().what);
-        expect(code == lsm::errc::not_found || code == lsm::errc::bad_manifest, "a checkpoint: " + opened.error().what);
+        expect(!exists(left, copy.directory + "/MANIFEST"), "an incomplete checkpoint: " + opened.error().what);
+    }
+
+    void check_kept(simulated_file_system& left) const {
+        bool found = false;
+        must(left.list(directory,
+                       [&](std::string_view name) {
+                           found = found || (name.starts_with(kept_as_) &&
+                                             bytes_of(left, lsm::detail::joined(directory, name)) == kept_);
+                       }),
+             "list");
+        expect(found, "repair has not kept what it took out of use");
     }
 
     selection only_;
     std::string workload_;
     std::uint64_t seed_ = 0;
     phase phase_ = phase::running;
+    std::string kept_as_, kept_;
     std::unordered_set<std::uint64_t> seen_;
     std::uint64_t failures_ = 0;
 };
@@ -137,6 +166,10 @@ void reopen(program& p) {
 }
 
 void create(program& p) {
+    p.disk().lose_power(p.below(20));
+    static_cast<void>(p.open());
+    p.drop();
+    p.disk().restart_program();
     must(p.open(), "open");
     if (p.below(2) == 0) must(p.write(p.some(1)), "write");
     reopen(p);
@@ -211,34 +244,41 @@ void checkpoint(program& p) {
     must(p.close(), "close");
 }
 
-// From here on a run has several power cuts. What the last one left is looked at on a copy of the disk.
-void settle_history(program& p, bool repairs) {
+// Runs have several power cuts from here on. What the last one left is looked at on a copy of the disk.
+contents look_at(program& p, bool repairs) {
     auto copy = p.disk().after_power_loss({power_loss::kind::everything});
     if (repairs) must(lsm::repair(directory, {.newer_by_id = true, .file_system = &copy}), "repair");
     auto how = p.how();
     how.file_system = &copy;
-    const auto found = contents_of(must(lsm::db::open(directory, how), "open a copy"));
-    if (!repairs) expect(p.expected.possible_after_power_loss(found), "what is there was never written so");
-    p.expected = history(found);
-    p.checkpoints.clear();
+    return contents_of(must(lsm::db::open(directory, how), "open a copy"));
 }
 
+// Opens and writes again and again, while now the program is killed and now the power goes, be it while it comes up.
 void recovery(program& p) {
-    must(p.open(), "open");
-    for (int cuts = 0; cuts < 4; ++cuts) {
-        p.disk().lose_power(1 + p.below(80));
-        for (bool alive = p.database() != nullptr; alive;) {
+    for (int ends = 0; ends < 12; ++ends) {
+        p.disk().lose_power(p.below(4) == 0 ? p.below(40) : 20 + p.below(80));
+        bool alive = p.open().has_value();
+        while (alive) {
             const auto what = p.below(8);
             alive = (what == 0 ? p.flush() : p.write(p.some(1 + p.below(4), 400), p.below(3) != 0)).has_value();
         }
         p.drop();
-        p.disk().reboot({.seed = p.below(UINT64_MAX)});
-        settle_history(p, false);
-        // Perhaps the power goes while it comes up, too.
-        if (p.below(3) == 0) p.disk().lose_power(p.below(40));
-        static_cast<void>(p.open());
+        if (p.below(2) == 0) {
+            p.disk().restart_program();
+            const auto found = look_at(p, false);
+            expect(p.expected.possible(found), "a killed program left what was never written so");
+            p.expected.seen(found);
+        } else {
+            p.disk().reboot({.seed = p.below(UINT64_MAX)});
+            const auto found = look_at(p, false);
+            expect(p.expected.possible_after_power_loss(found), "what is there was never written so");
+            p.expected = history(found);
+        }
     }
 }
+
+constexpr const char* bad_manifest = "L0 4\nL0 3\nL";
+constexpr const char* no_table = "no table";
 
 void repair(program& p, trial& states) {
     auto& disk = p.disk();
@@ -257,15 +297,16 @@ void repair(program& p, trial& states) {
     must(disk.remove(path), "remove");
     if (damage != 0) {
         auto file = must(lsm::io::file::open(disk, path, lsm::io::open_mode::create_exclusive), "create");
-        must(file.append(damage == 1 ? "L0 4\nL0 3\nL" : "no table"), "write");
+        must(file.append(damage == 1 ? bad_manifest : no_table), "write");
         must(file.sync(), "sync");
     }
     must(lsm::io::sync_directory(disk, directory), "sync");
-    const bool all_there = damage != 2;
-    const contents before = p.expected.now();
-    settle_history(p, true);
-    if (all_there) expect(before == p.expected.now(), "repair lost something");
-    states.go_on_with_repair();
+    const auto left = look_at(p, true);
+    if (damage != 2) expect(left == p.expected.now(), "repair lost something");
+    p.expected = history(left);
+    if (damage == 0) states.go_on_with_repair({}, {});
+    if (damage == 1) states.go_on_with_repair("MANIFEST.bak", bad_manifest);
+    if (damage == 2) states.go_on_with_repair("damaged-", no_table);
     must(lsm::repair(directory, {.newer_by_id = true, .file_system = &disk}), "repair");
     must(p.open(), "open");
     must(p.close(), "close");
@@ -275,6 +316,7 @@ struct workload {
     const char* name;
     std::function<void(program&, trial&)> run;
     lsm::options how;
+    unsigned runs = 1;  // for each of the others, where a run is short
 };
 
 std::vector<workload> all_workloads() {
@@ -290,7 +332,7 @@ std::vector<workload> all_workloads() {
     recovering.compaction = leveled.compaction;
     const auto alone = [](void (*run)(program&)) { return [run](program& p, trial&) { run(p); }; };
     return {
-        {"create", alone(create), none},
+        {"create", alone(create), none, 12},
         {"put", alone(put), none},
         {"put_preallocated", alone(put), preallocating},
         {"batch", alone(batch), none},
@@ -301,16 +343,21 @@ std::vector<workload> all_workloads() {
         {"leveled", alone(compaction), leveled},
         {"tiered", alone(compaction), small(compaction_style::size_tiered)},
         {"checkpoint", alone(checkpoint), leveled},
-        {"recovery", alone(recovery), recovering},
-        {"repair", repair, none},
+        {"recovery", alone(recovery), recovering, 3},
+        {"repair", repair, none, 4},
     };
 }
+
+constexpr std::uint64_t seeds_apart = 1'000'000'000;
 
 void run(const workload& what, std::uint64_t seed, trial& states) {
     states.begin(what.name, seed);
     simulated_file_system disk(seed);
     program p(disk, what.how, directory, seed);
     disk.before_each([&](const auto& next) {
+        if (states.traces())
+            std::printf("%6" PRIu64 " %s %s\n", next.number, std::string(to_string(next.what)).c_str(),
+                        std::string(next.path).c_str());
         if (changes_disk(next.what)) states.cut_power(p, next.number);
     });
     try {
@@ -354,7 +401,7 @@ int main(int argc, char** argv) {
         const auto before = states.states();
         for (const workload& what : all_workloads())
             if (given.count("workload") == 0 || given["workload"].as<std::string>() == what.name)
-                run(what, seed, states);
+                for (unsigned i = 0; i < what.runs; ++i) run(what, seed + i * seeds_apart, states);
         if (states.states() == before) break;
     }
     for (const auto& [name, count] : states.counts) std::printf("%-17s %9" PRIu64 " states\n", name.c_str(), count);

@@ -68,6 +68,9 @@ public:
     void refuse() { steps_.pop_back(); }
     void all_durable() { durable_ = steps_.size() - 1; }
 
+    /// That `found` is there is seen after the end of the process.
+    void seen(const contents& found) { steps_.back() = {found}; }
+
     /// Whether `found` can be there after the end of the process.
     [[nodiscard]] bool possible(const contents& found) const { return holds(steps_.back(), found); }
     /// The same after a power cut: what is durable, and of the writes since then the first ones.

@@ -151,18 +151,23 @@ public:
         return used_bytes();
     }
 
-    /// From now on, or after so many operations more, all operations fail with EIO.
+    /// From now on, or after so many operations more, all operations fail with EIO, and nothing is done.
     void lose_power(std::uint64_t after = 0) {
         const std::lock_guard guard(mutex_);
         power_ends_ = operations_ + after;
+    }
+    /// As if it was not power that failed, but the program that was killed: nothing is lost, and what was not synced
+    /// still is not; handles and locks are no more.
+    void restart_program() {
+        const std::lock_guard guard(mutex_);
+        restart();
     }
     /// Power is back: files and names are what survived, handles and locks of before are no more. Faults and capacity
     /// stay.
     void reboot(power_loss loss = {}) {
         const std::lock_guard guard(mutex_);
+        restart();
         journal_ = journal_.after(loss, seed_);
-        open_.clear();
-        power_ends_ = UINT64_MAX;
         show_durable();
     }
     /// The disk as it would be after a power cut now and a reboot; without faults, of any capacity.
@@ -300,6 +305,11 @@ private:
     simulated_file_system(std::uint64_t seed, detail::change_journal journal)
         : seed_(seed), choose_(seed), journal_(std::move(journal)) {
         show_durable();
+    }
+    void restart() {
+        for (const auto& [number, file] : open_) static_cast<void>(files_->close(file.inner));
+        open_.clear();
+        power_ends_ = UINT64_MAX;
     }
     void show_durable() { journal_.copy_durable_to(files_.emplace()); }
 
