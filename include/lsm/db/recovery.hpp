@@ -72,7 +72,7 @@ inline result<void> make_directories(io::file_system& fs, std::string_view path)
     return io::sync_directory(fs, parent_directory(path));
 }
 
-/// Replays logs, oldest first, into a memtable. Nothing on the disk changes.
+/// Replays logs, oldest first, into memtables. Nothing on the disk changes.
 template <class Alloc>
 class log_replay {
 public:
@@ -83,16 +83,18 @@ public:
         std::uint64_t size;
     };
 
-    log_replay(io::file_system& fs, memtable_core<Alloc>& into, wal::recovery mode, const Alloc& alloc)
-        : fs_(fs), into_(into), mode_(mode), alloc_(alloc), gathered_(alloc) {}
+    log_replay(io::file_system& fs, wal::recovery mode, const Alloc& alloc)
+        : fs_(fs), mode_(mode), alloc_(alloc), gathered_(alloc) {}
 
-    /// Replays the log at `path`. A frozen log was synced before it was renamed, so it has no excuse for a torn end.
-    result<void> replay(const std::string& path, bool frozen) {
+    /// Replays the log at `path` into a memtable. A frozen log was synced before it was renamed, so it has no excuse
+    /// for a torn end.
+    result<void> replay(const std::string& path, bool frozen, memtable_core<Alloc>& into) {
         auto file = io::file::open(fs_, path, io::open_mode::read_no_follow);
         if (!file) return std::move(file).error();
         if (stopped_) {
             const auto size = file->size();
             if (!size) return size.error();
+            left_out_.insert(left_out_.begin(), path);
             leave_out({path, 0, *size});
             return {};
         }
@@ -106,9 +108,9 @@ public:
             if (!*record) break;
             gathered_.add(**record);
             ++written_;
-            if (gathered_.memory_bytes() >= most_gathered_bytes) gathered_.drain(into_, written_);
+            if (gathered_.memory_bytes() >= most_gathered_bytes) gathered_.drain(into, written_);
         }
-        gathered_.drain(into_, written_);
+        gathered_.drain(into, written_);
         report_.records += records->records();
         intact_bytes_ = records->end();
         for (const auto& [offset, size] : records->cut_ranges()) leave_out({path, offset, size});
@@ -121,6 +123,8 @@ public:
     [[nodiscard]] std::uint64_t intact_bytes() const noexcept { return intact_bytes_; }
     /// What a mode that cuts more than a torn end has left out.
     [[nodiscard]] const std::vector<cut>& to_keep() const noexcept { return to_keep_; }
+    /// The logs that were left out whole, newest first: the order in which they have to go.
+    [[nodiscard]] const std::vector<std::string>& left_out() const noexcept { return left_out_; }
 
 private:
     static constexpr std::size_t most_gathered_bytes = std::size_t{96} << 20;
@@ -132,7 +136,6 @@ private:
     }
 
     io::file_system& fs_;
-    memtable_core<Alloc>& into_;
     wal::recovery mode_;
     Alloc alloc_;
     replay_buffer<Alloc> gathered_;
@@ -141,6 +144,7 @@ private:
     std::uint64_t intact_bytes_ = 0;
     recovery_report report_;
     std::vector<cut> to_keep_;
+    std::vector<std::string> left_out_;
 };
 
 /// Appends the stretches of logs that were left out to a file, one behind the other.
