@@ -410,9 +410,14 @@ private:
         };
         for (const std::string& name : contents.temporaries)
             if (auto removed = remove(name); !removed) return removed;
+        bool certain = false;
         for (const std::uint64_t id : contents.tables) {
             const auto is_this = [id](const manifest_line& line) { return line.id == id; };
             if (std::ranges::any_of(lines, is_this)) continue;
+            // Whoever put the MANIFEST there was perhaps killed before it was sure to stay, and the one before lists
+            // it.
+            if (!std::exchange(certain, true))
+                if (auto synced = io::sync_directory(fs_, directory_); !synced) return synced;
             if (auto removed = remove(table_name(id)); !removed) return removed;
         }
         return {};
