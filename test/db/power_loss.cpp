@@ -86,3 +86,27 @@ TEST_CASE("power loss: what lies behind a defect stays left out") {
     CHECK(left_by_power_cuts(disk, {.wal_recovery = lsm::wal::recovery::point_in_time}) ==
           std::set<entry_map>{{{"a", "1"}}});
 }
+
+TEST_CASE("power loss: a directory whose maker did not sync its name does not take the database along") {
+    simulated_file_system disk;
+    must(disk.make_directory("some"));
+    SECTION("its parent") {
+        auto db = must(open_on(disk, {}, "some/db"));
+        must(db.put("a", "1"));
+        auto left = disk.after_power_loss({power_loss::kind::nothing});
+        CHECK(contents_of(must(open_on(left, {}, "some/db"))) == entry_map{{"a", "1"}});
+    }
+    SECTION("its own") {
+        auto db = must(open_on(disk, {}, "some"));
+        must(db.put("a", "1"));
+        auto left = disk.after_power_loss({power_loss::kind::nothing});
+        CHECK(contents_of(must(open_on(left, {}, "some"))) == entry_map{{"a", "1"}});
+    }
+    SECTION("a checkpoint's own") {
+        auto db = must(open_on(disk));
+        must(db.put("a", "1"));
+        must(db.checkpoint("some"));
+        auto left = disk.after_power_loss({power_loss::kind::nothing});
+        CHECK(contents_of(must(open_on(left, {}, "some"))) == entry_map{{"a", "1"}});
+    }
+}

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -60,11 +61,22 @@ private:
     }
 };
 
+/// The name of a directory is on the disk, and, as far as we may look, that of its parent: whoever made that was
+/// perhaps killed before it could sync it.
+inline result<void> sync_directory_names(io::file_system& fs, std::string_view path) {
+    const std::string_view parent = parent_directory(path);
+    if (auto synced = io::sync_directory(fs, parent); !synced) return synced;
+    if (parent_directory(parent) == parent) return {};
+    auto synced = io::sync_directory(fs, parent_directory(parent));
+    return !synced && synced.error().sys == EACCES ? result<void>() : synced;
+}
+
 /// Makes a directory and the parents it lacks, each durable in its own parent. That it exists is fine.
 inline result<void> make_directories(io::file_system& fs, std::string_view path) {
     auto made = fs.make_directory(path);
-    if (!made && made.error().code == errc::exists) return {};
-    if (!made && made.error().code == errc::not_found && parent_directory(path) != path && !path.empty()) {
+    if (made) return sync_directory_names(fs, path);
+    if (made.error().code == errc::exists) return {};
+    if (made.error().code == errc::not_found && parent_directory(path) != path && !path.empty()) {
         if (auto parents = make_directories(fs, parent_directory(path)); !parents) return parents;
         made = fs.make_directory(path);
     }
