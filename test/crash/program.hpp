@@ -78,9 +78,15 @@ public:
         return std::any_of(steps_.begin() + static_cast<std::ptrdiff_t>(durable_), steps_.end(),
                            [&](const auto& step) { return holds(step, found); });
     }
+    /// Whether a reader may see this for a key.
+    [[nodiscard]] bool possible_value(const bytes& key, const std::optional<bytes>& value) const {
+        return std::any_of(steps_.back().begin(), steps_.back().end(), [&](const contents& one) {
+            const auto found = one.find(key);
+            return found == one.end() ? !value : value == found->second;
+        });
+    }
     /// Where it is, to tell states apart.
     [[nodiscard]] std::pair<std::size_t, std::size_t> place() const noexcept { return {durable_, steps_.size()}; }
-    [[nodiscard]] std::size_t doubts() const noexcept { return steps_.back().size(); }
     /// What must be there, if no write failed.
     [[nodiscard]] const contents& now() const noexcept { return steps_.back().front(); }
 
@@ -123,14 +129,14 @@ inline contents contents_of(const db& from) {
 class program {
 public:
     program(io::simulated_file_system& disk, options how, std::string directory, std::uint64_t seed)
-        : disk_(disk), how_(how), directory_(std::move(directory)), choose_(seed) {
+        : disk_(disk), how_(how), directory_(std::move(directory)), choose_(seed), values_(1000 * seed) {
         how_.file_system = &disk;
     }
 
     history expected;
     struct copy {
         std::string directory;
-        contents holds;
+        history expected;
         bool complete;
     };
     std::vector<copy> checkpoints;
@@ -145,12 +151,13 @@ public:
         auto opened = db::open(directory_, how_);
         if (!opened) return std::move(opened).error();
         db_.emplace(*std::move(opened));
+        poisoned_ = false;
         return {};
     }
     result<void> close() {
         if (!db_) return {};
         auto done = db_->close();
-        if (done) expected.all_durable();
+        if (done && !poisoned_) expected.all_durable();
         db_.reset();
         return done;
     }
@@ -160,21 +167,21 @@ public:
     result<void> write(const operations& batch, bool sync = true) {
         expected.begin(batch);
         auto done = db_->write(encoded(batch), {.sync = sync});
-        if (done) expected.acknowledge(sync);
+        if (done) {
+            expect(!poisoned_, "a database that takes no more writes takes one");
+            expected.acknowledge(sync);
+        } else {
+            // In doubt is only the write that was on its way to the log when that failed.
+            const bool refused = poisoned_ || !poisons(done.error());
+            if (refused) expected.refuse();
+            poisoned_ = poisoned_ || poisons(done.error());
+        }
         return done;
     }
-    result<void> flush() {
-        auto done = db_->flush();
-        if (done) expected.all_durable();
-        return done;
-    }
-    result<void> compact() {
-        auto done = db_->compact();
-        if (done) expected.all_durable();
-        return done;
-    }
+    result<void> flush() { return settled(db_->flush()); }
+    result<void> compact() { return settled(db_->compact()); }
     result<void> checkpoint(const std::string& to) {
-        checkpoints.push_back({to, contents_of(*db_), false});
+        checkpoints.push_back({to, expected, false});
         auto done = db_->checkpoint(to);
         if (done) checkpoints.back().complete = true;
         return done;
@@ -193,13 +200,32 @@ public:
     }
 
 private:
+    static bool poisons(const error& why) { return why.what.find("takes no more writes") != std::string::npos; }
+    result<void> settled(result<void> done) {
+        if (done) expected.all_durable();
+        poisoned_ = poisoned_ || (!done && poisons(done.error()));
+        return done;
+    }
+
     io::simulated_file_system& disk_;
     options how_;
     std::string directory_;
     detail::seeded_choice choose_;
-    std::uint64_t values_ = 0;
+    std::uint64_t values_;  // each is another
     std::optional<db> db_;
+    bool poisoned_ = false;
 };
+
+/// A checkpoint is there whole, or not at all.
+inline void check_copy(options how, io::file_system& disk, const program::copy& copy) {
+    how.file_system = &disk;
+    how.create_if_missing = false;
+    const auto opened = db::open(copy.directory, how);
+    if (opened) return expect(copy.expected.possible(contents_of(*opened)), "a checkpoint that opens is not whole");
+    expect(!copy.complete, "a complete checkpoint does not open: " + opened.error().what);
+    const bool listed = io::file::open(disk, copy.directory + "/MANIFEST", io::open_mode::read).has_value();
+    expect(!listed, "an incomplete checkpoint: " + opened.error().what);
+}
 
 /// After a clean close: nothing but what the database consists of.
 inline void check_names(io::file_system& fs, const std::string& directory, const std::vector<live_table>& tables) {
