@@ -31,7 +31,7 @@ std::set<entry_map> left_by_power_cuts(simulated_file_system& disk, const lsm::o
     std::string problem;
     const auto cut = [&] {
         for (const auto kind : {power_loss::kind::nothing, power_loss::kind::everything, power_loss::kind::some})
-            for (std::uint64_t seed = 0; seed < (kind == power_loss::kind::some ? 20u : 1u); ++seed) {
+            for (std::uint64_t seed = 0; seed < (kind == power_loss::kind::some ? 100u : 1u); ++seed) {
                 auto left = disk.after_power_loss({kind, seed});
                 const auto opened = open_on(left, how);
                 if (opened)
