@@ -1,6 +1,7 @@
 #pragma once
 
-/// All of lsm that most programs want. Beside it: lsm/db/repair.hpp, lsm/io/memory_file_system.hpp.
+/// All of lsm that most programs want. Beside it: lsm/db/repair.hpp, lsm/io/memory_file_system.hpp,
+/// lsm/io/simulated_file_system.hpp.
 
 #include <lsm/cache/block_cache.hpp>
 #include <lsm/core/crc32.hpp>

@@ -183,6 +183,56 @@ TEST_CASE("failing allocator: snapshots and compactions lose nothing") {
                          {some}});
 }
 
+TEST_CASE("failing allocator: what looks at all of it changes nothing") {
+    check_every_failure({[](failing_db& db, allocation_log&) {
+                             const auto report = must(db.verify());
+                             const auto digest = must(db.digest()), again = must(db.digest());
+                             const auto values = must(db.multi_get({"a", "none", "z"}));
+                             CHECK(report.damage.empty());
+                             CHECK(digest == again);
+                             CHECK(values == std::vector<optional_value>{"1", deleted, "3"});
+                             return lsm::result<void>();
+                         },
+                         some,
+                         {some}});
+}
+
+TEST_CASE("failing allocator: a checkpoint that fails harms nothing") {
+    check_every_failure({[](failing_db& db, allocation_log&) { return db.checkpoint("copy"); }, some, {some}});
+}
+
+TEST_CASE("failing allocator: a refresh that fails leaves what was seen before") {
+    memory_directory directory;
+    auto writer = directory.open();
+    must(writer.put("a", "1"));
+    must(writer.flush());
+    must(writer.put("b", "2"));
+    allocation_log log;
+    {
+        auto how = directory.how();
+        how.read_only = true;
+        auto reader = must(failing_db::open("db", how, log));
+        entry_map seen{{"a", "1"}, {"b", "2"}};
+        for (std::size_t fail_at = 0, left = 3; left > 0; ++fail_at) {
+            const std::string key = "key" + std::to_string(fail_at);
+            must(writer.put(key, "new"));
+            if (fail_at % 8 == 7) must(writer.flush());
+            log.fail_at = log.allocations + fail_at;
+            bool thrown = false;
+            try {
+                must(reader.refresh());
+            } catch (const std::bad_alloc&) {
+                thrown = true;
+            }
+            log.fail_at = SIZE_MAX;
+            if (!thrown) seen = contents_of(writer);
+            CHECK(everything_in(reader) == seen);
+            left -= !thrown;
+        }
+    }
+    CHECK(log.live_bytes == 0);
+}
+
 TEST_CASE("failing allocator: an open that fails leaks nothing and leaves the directory as it is") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 2\nL1 1\n")

@@ -222,7 +222,7 @@ TEST_CASE("recovery: salvage reads every intact record and keeps the rest") {
         CHECK(db.recovered().records == 3);
         CHECK(db.recovered().cut_bytes == 4 + damaged.size() + 4);
     }
-    CHECK(directory.names() == names{"MANIFEST", "cut-000001.log", "sst-000001.sst"});
+    CHECK(directory.names() == names{"MANIFEST", "cut-000001.log", "sst-000001.sst", "sst-000002.sst"});
     CHECK(directory.files().at("cut-000001.log") == "junk" + damaged + "torn");
     CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}, {"c", "3"}});
 }

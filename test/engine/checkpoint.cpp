@@ -220,7 +220,7 @@ TEST_CASE("checkpoint: everything is durable before MANIFEST has its name") {
     fs.calls.clear();
     must(db.checkpoint("copy"));
     CHECK(fs.changes() ==
-          std::vector<std::string>{"mkdir copy", "syncdir .", "link db/sst-000001.sst copy/sst-000001.sst",
+          std::vector<std::string>{"mkdir copy", "syncdir .", "syncdir .", "link db/sst-000001.sst copy/sst-000001.sst",
                                    "create copy/sst-000001.sst", "write copy/sst-000001.sst",
                                    "sync copy/sst-000001.sst", "create copy/sst-000002.sst.tmp",
                                    "write copy/sst-000002.sst.tmp", "sync copy/sst-000002.sst.tmp",

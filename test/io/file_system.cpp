@@ -25,6 +25,7 @@ using lsm::test::must_fail;
 using lsm::test::names_in;
 using lsm::test::on_disk;
 using lsm::test::read_file;
+using lsm::test::simulated;
 using lsm::test::write_file;
 
 namespace {
@@ -42,7 +43,7 @@ bytes read_up_to(lsm::io::file_system& fs, int handle, std::uint64_t offset, std
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("file system: a file is created once", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a file is created once", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto path = fs.path("file");
     const auto created = must(fs.system.open(path, open_mode::create_exclusive));
@@ -53,13 +54,14 @@ TEMPLATE_TEST_CASE("file system: a file is created once", "", on_disk, in_memory
     CHECK(read_file(fs.system, path).empty());
 }
 
-TEMPLATE_TEST_CASE("file system: nothing is created where a directory has the name", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: nothing is created where a directory has the name", "", on_disk, in_memory,
+                   simulated) {
     TestType fs;
     must(fs.system.make_directory(fs.path("taken")));
     CHECK(must_fail(fs.system.open(fs.path("taken"), open_mode::create_exclusive)).code == errc::exists);
 }
 
-TEMPLATE_TEST_CASE("file system: what is not there is not found", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: what is not there is not found", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto path = fs.path("none");
     for (const auto mode : read_modes) CHECK(must_fail(fs.system.open(path, mode)).code == errc::not_found);
@@ -74,7 +76,7 @@ TEMPLATE_TEST_CASE("file system: what is not there is not found", "", on_disk, i
     CHECK(names_in(fs.system, fs.root()).empty());
 }
 
-TEMPLATE_TEST_CASE("file system: the empty path names nothing", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: the empty path names nothing", "", on_disk, in_memory, simulated) {
     TestType fs;
     for (const auto mode : all_modes) CHECK_FALSE(fs.system.open("", mode).has_value());
     CHECK_FALSE(fs.system.lock("").has_value());
@@ -85,7 +87,7 @@ TEMPLATE_TEST_CASE("file system: the empty path names nothing", "", on_disk, in_
     CHECK(read_file(fs.system, fs.path("file")) == "data");
 }
 
-TEMPLATE_TEST_CASE("file system: a directory is no file", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a directory is no file", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto path = fs.path("directory");
     must(fs.system.make_directory(path));
@@ -100,7 +102,7 @@ TEMPLATE_TEST_CASE("file system: a directory is no file", "", on_disk, in_memory
     CHECK(names_in(fs.system, path).empty());
 }
 
-TEMPLATE_TEST_CASE("file system: no directory where a file is and none inside it", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: no directory where a file is and none inside it", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("file"), "data");
     CHECK(must_fail(fs.system.make_directory(fs.path("file"))).code == errc::exists);
@@ -111,7 +113,7 @@ TEMPLATE_TEST_CASE("file system: no directory where a file is and none inside it
     CHECK(read_file(fs.system, fs.path("file")) == "data");
 }
 
-TEMPLATE_TEST_CASE("file system: reads stop at the end of the file", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: reads stop at the end of the file", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("file"), "0123456789");
     for (const auto mode : read_modes) {
@@ -126,7 +128,7 @@ TEMPLATE_TEST_CASE("file system: reads stop at the end of the file", "", on_disk
     }
 }
 
-TEMPLATE_TEST_CASE("file system: a write behind the end fills the gap with zeros", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a write behind the end fills the gap with zeros", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     CHECK(must(fs.system.write_at(handle, 3, "abc")) == 3);
@@ -136,7 +138,7 @@ TEMPLATE_TEST_CASE("file system: a write behind the end fills the gap with zeros
     CHECK(read_file(fs.system, fs.path("file")) == bytes("\0\0\0aXc", 6));
 }
 
-TEMPLATE_TEST_CASE("file system: a write of nothing changes nothing", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a write of nothing changes nothing", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     CHECK(must(fs.system.write_at(handle, 10, "")) == 0);
@@ -144,7 +146,7 @@ TEMPLATE_TEST_CASE("file system: a write of nothing changes nothing", "", on_dis
     must(fs.system.close(handle));
 }
 
-TEMPLATE_TEST_CASE("file system: a file that is opened to read is not written to", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a file that is opened to read is not written to", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("file"), "data");
     for (const auto mode : read_modes) {
@@ -156,7 +158,7 @@ TEMPLATE_TEST_CASE("file system: a file that is opened to read is not written to
     CHECK(read_file(fs.system, fs.path("file")) == "data");
 }
 
-TEMPLATE_TEST_CASE("file system: truncate cuts and lengthens", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: truncate cuts and lengthens", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     CHECK(must(fs.system.write_at(handle, 0, "0123456789")) == 10);
@@ -167,7 +169,7 @@ TEMPLATE_TEST_CASE("file system: truncate cuts and lengthens", "", on_disk, in_m
     CHECK(read_file(fs.system, fs.path("file")) == bytes("0123\0\0", 6));
 }
 
-TEMPLATE_TEST_CASE("file system: allocate lengthens with zeros and never cuts", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: allocate lengthens with zeros and never cuts", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     CHECK(must(fs.system.write_at(handle, 0, "abc")) == 3);
@@ -179,7 +181,7 @@ TEMPLATE_TEST_CASE("file system: allocate lengthens with zeros and never cuts", 
     CHECK(read_file(fs.system, fs.path("file")) == "abc" + bytes(4997, '\0'));
 }
 
-TEMPLATE_TEST_CASE("file system: rename replaces", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: rename replaces", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("new"), "new contents");
     write_file(fs.system, fs.path("old"), "old");
@@ -195,7 +197,8 @@ TEMPLATE_TEST_CASE("file system: rename replaces", "", on_disk, in_memory) {
     CHECK(read_file(fs.system, fs.path("other")) == "new contents");
 }
 
-TEMPLATE_TEST_CASE("file system: an open file keeps its contents when it is renamed", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: an open file keeps its contents when it is renamed", "", on_disk, in_memory,
+                   simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("before"), open_mode::create_exclusive));
     must(fs.system.rename(fs.path("before"), fs.path("behind")));
@@ -204,7 +207,7 @@ TEMPLATE_TEST_CASE("file system: an open file keeps its contents when it is rena
     CHECK(read_file(fs.system, fs.path("behind")) == "late");
 }
 
-TEMPLATE_TEST_CASE("file system: files move between directories", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: files move between directories", "", on_disk, in_memory, simulated) {
     TestType fs;
     must(fs.system.make_directory(fs.path("a")));
     must(fs.system.make_directory(fs.path("b")));
@@ -216,7 +219,7 @@ TEMPLATE_TEST_CASE("file system: files move between directories", "", on_disk, i
     CHECK(read_file(fs.system, fs.path("b/file")) == "data");
 }
 
-TEMPLATE_TEST_CASE("file system: a link is a second name for one file", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a link is a second name for one file", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("first"), open_mode::create_exclusive));
     must(fs.system.link(fs.path("first"), fs.path("second")));
@@ -229,7 +232,7 @@ TEMPLATE_TEST_CASE("file system: a link is a second name for one file", "", on_d
     CHECK(names_in(fs.system, fs.root()) == names{"second"});
 }
 
-TEMPLATE_TEST_CASE("file system: an unlinked file lives on while it is open", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: an unlinked file lives on while it is open", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("file"), "still here");
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::read));
@@ -242,7 +245,7 @@ TEMPLATE_TEST_CASE("file system: an unlinked file lives on while it is open", ""
     CHECK(read_file(fs.system, fs.path("file")) == "another one");
 }
 
-TEMPLATE_TEST_CASE("file system: list names files and directories of one level", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: list names files and directories of one level", "", on_disk, in_memory, simulated) {
     TestType fs;
     CHECK(names_in(fs.system, fs.root()).empty());
     must(fs.system.make_directory(fs.path("inner")));
@@ -254,7 +257,7 @@ TEMPLATE_TEST_CASE("file system: list names files and directories of one level",
     CHECK(names_in(fs.system, fs.path("inner")) == names{"hidden"});
 }
 
-TEMPLATE_TEST_CASE("file system: the callback of list may use the file system", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: the callback of list may use the file system", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("a"), "");
     // In a thread of its own, so that a file system that waits for itself is a failure and not a hang.
@@ -274,7 +277,7 @@ TEMPLATE_TEST_CASE("file system: the callback of list may use the file system", 
     CHECK(in_time);
 }
 
-TEMPLATE_TEST_CASE("file system: doubled slashes are one", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: doubled slashes are one", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.root() + "//file", "data");
     CHECK(read_file(fs.system, fs.path("file")) == "data");
@@ -283,7 +286,7 @@ TEMPLATE_TEST_CASE("file system: doubled slashes are one", "", on_disk, in_memor
     CHECK(names_in(fs.system, fs.path("inner//")) == names{"deep"});
 }
 
-TEMPLATE_TEST_CASE("file system: syncing what is there works", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: syncing what is there works", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     must(fs.system.sync_data(handle));
@@ -292,7 +295,7 @@ TEMPLATE_TEST_CASE("file system: syncing what is there works", "", on_disk, in_m
     must(fs.system.sync_directory(fs.root()));
 }
 
-TEMPLATE_TEST_CASE("file system: a handle that was closed is refused", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a handle that was closed is refused", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     must(fs.system.close(handle));
@@ -307,7 +310,8 @@ TEMPLATE_TEST_CASE("file system: a handle that was closed is refused", "", on_di
     CHECK_NOTHROW(must_fail(fs.system.allocate(handle, 1)));
 }
 
-TEMPLATE_TEST_CASE("file system: a lock keeps out every other one until it is closed", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a lock keeps out every other one until it is closed", "", on_disk, in_memory,
+                   simulated) {
     TestType fs;
     const auto path = fs.path("LOCK");
     const auto first = must(fs.system.lock(path));
@@ -320,7 +324,7 @@ TEMPLATE_TEST_CASE("file system: a lock keeps out every other one until it is cl
     must(fs.system.close(must(fs.system.lock(path))));
 }
 
-TEMPLATE_TEST_CASE("file system: a lock leaves the file as it is", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a lock leaves the file as it is", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("LOCK"), "contents");
     const auto held = must(fs.system.lock(fs.path("LOCK")));
@@ -330,7 +334,7 @@ TEMPLATE_TEST_CASE("file system: a lock leaves the file as it is", "", on_disk, 
     CHECK(read_file(fs.system, fs.path("LOCK")) == "contents");
 }
 
-TEMPLATE_TEST_CASE("file system: a lock goes with its file and not with the name", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: a lock goes with its file and not with the name", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto path = fs.path("LOCK");
     const auto old = must(fs.system.lock(path));
@@ -343,7 +347,8 @@ TEMPLATE_TEST_CASE("file system: a lock goes with its file and not with the name
     must(fs.system.close(must(fs.system.lock(path))));
 }
 
-TEMPLATE_TEST_CASE("file system: one thread at a time has a lock whose file comes and goes", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: one thread at a time has a lock whose file comes and goes", "", on_disk, in_memory,
+                   simulated) {
     TestType fs;
     const auto path = fs.path("LOCK");
     std::atomic<int> inside = 0;
@@ -375,7 +380,7 @@ TEMPLATE_TEST_CASE("file system: one thread at a time has a lock whose file come
     CHECK(errors == 0);
 }
 
-TEMPLATE_TEST_CASE("file system: threads share a handle", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file system: threads share a handle", "", on_disk, in_memory, simulated) {
     TestType fs;
     bytes contents;
     for (int i = 0; i < 4000; ++i) contents.push_back(static_cast<char>(i * 7));

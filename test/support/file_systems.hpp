@@ -9,6 +9,7 @@
 
 #include <lsm/io/memory_file_system.hpp>
 #include <lsm/io/posix_file_system.hpp>
+#include <lsm/io/simulated_file_system.hpp>
 
 #include "support/files.hpp"
 #include "support/results.hpp"
@@ -24,13 +25,16 @@ struct on_disk {
     [[nodiscard]] std::string path(std::string_view name) const { return directory / name; }
 };
 
-struct in_memory {
-    io::memory_file_system system;
+template <class System>
+struct in_root {
+    System system;
 
-    in_memory() { must(system.make_directory("/root")); }
+    in_root() { must(system.make_directory("/root")); }
     [[nodiscard]] std::string root() const { return "/root"; }
     [[nodiscard]] std::string path(std::string_view name) const { return "/root/" + std::string(name); }
 };
+using in_memory = in_root<io::memory_file_system>;
+using simulated = in_root<io::simulated_file_system>;
 
 inline std::set<std::string> names_in(io::file_system& fs, std::string_view directory) {
     std::set<std::string> out;

@@ -49,6 +49,8 @@ template <class Alloc>
 result<void> write_checkpoint(io::file_system& fs, std::string_view directory, const pinned_version<Alloc>& from,
                               std::string_view to, const options& how, const Alloc& alloc) {
     if (auto made = make_directories(fs, to); !made) return made;
+    // It may be there already, made by somebody who did not sync its name.
+    if (auto synced = io::sync_directory(fs, parent_directory(to)); !synced) return synced;
     const auto contents = directory_contents::read(fs, to);
     if (!contents) return contents.error();
     if (contents->database() || !contents->temporaries.empty())

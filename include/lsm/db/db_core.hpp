@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -270,15 +271,15 @@ public:
             if (!before) return before.error();
             if (!before->database()) return failure(errc::not_found, "there is no database").in(directory_);
             auto memtable = writes_.new_memtable();
-            log_replay<Alloc> logs(fs_, memtable->entries, recovery_mode(), alloc_);
-            auto found = load(*before, logs);
+            log_replay<Alloc> logs(fs_, recovery_mode(), alloc_);
+            auto found = load(*before, logs, *memtable, *memtable);
             const auto after = directory_contents::read(fs_, directory_);
             const bool quiet = after && before->same_state(*after);
             if (!found && quiet && attempt >= quiet_attempts) return std::move(found).error();
             const auto lines = quiet ? listed(*after) : result<std::vector<manifest_line>>(failure(errc::stale, ""));
             if (found && lines && found->lines == *lines) {
                 recovered_ = logs.report();
-                publish(std::move(memtable), nullptr, std::move(found->tables), logs.written());
+                publish(std::move(memtable), {}, std::move(found->tables), logs.written());
                 health_.refuse(failure(errc::read_only, "opened to be read").in(directory_));
                 versions_.reclaim();
                 memory_.update(versions_);
@@ -339,25 +340,24 @@ private:
         if (!contents) return std::move(contents).error();
         if (contents->database() && options_.error_if_exists)
             return failure(errc::exists, "there is a database already").in(directory_);
+        auto frozen = contents->frozen_logs.empty() ? nullptr : writes_.new_memtable();
         auto memtable = writes_.new_memtable();
-        log_replay<Alloc> logs(fs_, memtable->entries, recovery_mode(), alloc_);
-        auto found = load(*contents, logs);
+        log_replay<Alloc> logs(fs_, recovery_mode(), alloc_);
+        auto found = load(*contents, logs, frozen ? *frozen : *memtable, *memtable);
         if (!found) return std::move(found).error();
         recovered_ = logs.report();
 
-        const bool settles = !logs.to_keep().empty() || !contents->frozen_logs.empty();
-        auto frozen = settles ? std::exchange(memtable, writes_.new_memtable()) : nullptr;
-        publish(memtable, frozen, std::move(found->tables), logs.written());
+        const auto damaged = logs.to_keep().empty() ? nullptr : std::exchange(memtable, writes_.new_memtable());
+        publish(memtable, {damaged, frozen}, std::move(found->tables), logs.written());
         if (!contents->manifest) {
             // Its directory's own name was perhaps never synced.
             if (auto synced = io::sync_directory(fs_, parent_directory(directory_)); !synced) return synced;
             if (auto created = tables_.write_manifest(); !created) return created;
         }
-        if (frozen)
-            if (auto settled = settle_logs(*frozen, logs, *contents); !settled) return settled;
+        if (auto settled = settle_logs(frozen.get(), damaged.get(), logs, *contents); !settled) return settled;
         if (auto removed = remove_orphans(*contents, found->lines); !removed) return removed;
 
-        const bool continues = contents->log && !frozen;
+        const bool continues = contents->log && !damaged;
         writes_.begin(std::move(memtable), continues ? std::optional(logs.intact_bytes()) : std::nullopt);
         memory_.update(versions_);
         maintenance_.schedule();
@@ -369,17 +369,19 @@ private:
         std::shared_ptr<const table_set<Alloc>> tables;
     };
 
-    // The tables of MANIFEST; the logs are replayed.
-    result<loaded> load(const directory_contents& contents, log_replay<Alloc>& logs) {
+    // The tables of MANIFEST; the logs are replayed, the frozen ones into `frozen` and the last one into `active`.
+    result<loaded> load(const directory_contents& contents, log_replay<Alloc>& logs, db_memtable<Alloc>& frozen,
+                        db_memtable<Alloc>& active) {
         auto lines = listed(contents);
         if (!lines) return std::move(lines).error();
         auto tables = tables_.open_listed(*lines, contents.highest_table_id);
         if (!tables) return std::move(tables).error();
         for (const std::uint64_t number : contents.frozen_logs)
-            if (auto done = logs.replay(joined(directory_, frozen_log_name(number)), true); !done)
+            if (auto done = logs.replay(joined(directory_, frozen_log_name(number)), true, frozen.entries); !done)
                 return std::move(done).error();
         if (contents.log)
-            if (auto done = logs.replay(joined(directory_, log_name), false); !done) return std::move(done).error();
+            if (auto done = logs.replay(joined(directory_, log_name), false, active.entries); !done)
+                return std::move(done).error();
         return loaded{*std::move(lines), *std::move(tables)};
     }
     result<std::vector<manifest_line>> listed(const directory_contents& contents) const {
@@ -393,31 +395,45 @@ private:
                                                             : wal::recovery::point_in_time);
     }
 
-    void publish(std::shared_ptr<db_memtable<Alloc>> active, std::shared_ptr<db_memtable<Alloc>> frozen,
+    void publish(std::shared_ptr<db_memtable<Alloc>> active,
+                 std::initializer_list<std::shared_ptr<db_memtable<Alloc>>> older,
                  std::shared_ptr<const table_set<Alloc>> tables, sequence written) {
         auto first = versions_.prepare();
         first->memtables.push_back(std::move(active));
-        if (frozen) first->memtables.push_back(std::move(frozen));
+        for (const auto& m : older)
+            if (m) first->memtables.push_back(m);
         first->tables = std::move(tables);
         versions_.show(std::max(versions_.visible(), written));  // never back: a reader may be in an older version
         versions_.publish(std::move(first), [](const version<Alloc>*, version<Alloc>&) {});
     }
 
-    // Frozen logs, and damaged ones whose cut pieces are kept beside them, go: what they hold becomes a table.
-    result<void> settle_logs(db_memtable<Alloc>& frozen, const log_replay<Alloc>& logs,
+    // Frozen logs, and a damaged one whose cut pieces are kept beside it, go: what they hold becomes tables. Each a
+    // table of its own: the last log may hold what a killed program wrote and never synced, and to replay the others
+    // alone over a table that has it would bring older entries back.
+    result<void> settle_logs(db_memtable<Alloc>* frozen, db_memtable<Alloc>* damaged, const log_replay<Alloc>& logs,
                              const directory_contents& contents) {
-        if (!logs.to_keep().empty())
+        if (damaged != nullptr) {
             if (auto kept = keep_cuts(fs_, directory_, contents.highest_cut_log + 1, logs.to_keep()); !kept)
                 return kept;
-        for (const std::uint64_t number : contents.frozen_logs) frozen.logs.push_back(frozen_log_name(number));
-        if (contents.log) frozen.logs.emplace_back(log_name);
-        if (frozen.entries.len() != 0) return maintenance_.flush_oldest(frozen);
+            if (auto removed = maintenance_.remove_logs(logs.left_out()); !removed) return removed;
+        }
+        if (frozen != nullptr) {
+            for (const std::uint64_t number : contents.frozen_logs) frozen->logs.push_back(frozen_log_name(number));
+            if (auto settled = settle(*frozen); !settled) return settled;
+        }
+        if (damaged == nullptr || !contents.log) return {};
+        damaged->logs = {std::string(log_name)};
+        return settle(*damaged);
+    }
+    result<void> settle(const db_memtable<Alloc>& replayed) {
+        if (replayed.entries.len() != 0) return maintenance_.flush_oldest(replayed);
         auto next = versions_.prepare();
-        versions_.publish(std::move(next), [](const version<Alloc>* old, version<Alloc>& filled) {
-            filled.memtables.push_back(old->memtables.front());
+        versions_.publish(std::move(next), [&](const version<Alloc>* old, version<Alloc>& filled) {
+            for (const auto& m : old->memtables)
+                if (m.get() != &replayed) filled.memtables.push_back(m);
             filled.tables = old->tables;
         });
-        return maintenance_.remove_logs(maintenance_.log_paths(frozen));
+        return maintenance_.remove_logs(maintenance_.log_paths(replayed));
     }
 
     result<void> remove_orphans(const directory_contents& contents, const std::vector<manifest_line>& lines) {
@@ -426,9 +442,14 @@ private:
         };
         for (const std::string& name : contents.temporaries)
             if (auto removed = remove(name); !removed) return removed;
+        bool certain = false;
         for (const std::uint64_t id : contents.tables) {
             const auto is_this = [id](const manifest_line& line) { return line.id == id; };
             if (std::ranges::any_of(lines, is_this)) continue;
+            // Whoever put the MANIFEST there was perhaps killed before it was sure to stay, and the one before lists
+            // it.
+            if (!std::exchange(certain, true))
+                if (auto synced = io::sync_directory(fs_, directory_); !synced) return synced;
             if (auto removed = remove(table_name(id)); !removed) return removed;
         }
         return {};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -60,11 +61,22 @@ private:
     }
 };
 
+/// The name of a directory is on the disk, and, as far as we may look, that of its parent: whoever made that was
+/// perhaps killed before it could sync it.
+inline result<void> sync_directory_names(io::file_system& fs, std::string_view path) {
+    const std::string_view parent = parent_directory(path);
+    if (auto synced = io::sync_directory(fs, parent); !synced) return synced;
+    if (parent_directory(parent) == parent) return {};
+    auto synced = io::sync_directory(fs, parent_directory(parent));
+    return !synced && synced.error().sys == EACCES ? result<void>() : synced;
+}
+
 /// Makes a directory and the parents it lacks, each durable in its own parent. That it exists is fine.
 inline result<void> make_directories(io::file_system& fs, std::string_view path) {
     auto made = fs.make_directory(path);
-    if (!made && made.error().code == errc::exists) return {};
-    if (!made && made.error().code == errc::not_found && parent_directory(path) != path && !path.empty()) {
+    if (made) return sync_directory_names(fs, path);
+    if (made.error().code == errc::exists) return {};
+    if (made.error().code == errc::not_found && parent_directory(path) != path && !path.empty()) {
         if (auto parents = make_directories(fs, parent_directory(path)); !parents) return parents;
         made = fs.make_directory(path);
     }
@@ -72,7 +84,7 @@ inline result<void> make_directories(io::file_system& fs, std::string_view path)
     return io::sync_directory(fs, parent_directory(path));
 }
 
-/// Replays logs, oldest first, into a memtable. Nothing on the disk changes.
+/// Replays logs, oldest first, into memtables. Nothing on the disk changes.
 template <class Alloc>
 class log_replay {
 public:
@@ -83,16 +95,18 @@ public:
         std::uint64_t size;
     };
 
-    log_replay(io::file_system& fs, memtable_core<Alloc>& into, wal::recovery mode, const Alloc& alloc)
-        : fs_(fs), into_(into), mode_(mode), alloc_(alloc), gathered_(alloc) {}
+    log_replay(io::file_system& fs, wal::recovery mode, const Alloc& alloc)
+        : fs_(fs), mode_(mode), alloc_(alloc), gathered_(alloc) {}
 
-    /// Replays the log at `path`. A frozen log was synced before it was renamed, so it has no excuse for a torn end.
-    result<void> replay(const std::string& path, bool frozen) {
+    /// Replays the log at `path` into a memtable. A frozen log was synced before it was renamed, so it has no excuse
+    /// for a torn end.
+    result<void> replay(const std::string& path, bool frozen, memtable_core<Alloc>& into) {
         auto file = io::file::open(fs_, path, io::open_mode::read_no_follow);
         if (!file) return std::move(file).error();
         if (stopped_) {
             const auto size = file->size();
             if (!size) return size.error();
+            left_out_.insert(left_out_.begin(), path);
             leave_out({path, 0, *size});
             return {};
         }
@@ -106,9 +120,9 @@ public:
             if (!*record) break;
             gathered_.add(**record);
             ++written_;
-            if (gathered_.memory_bytes() >= most_gathered_bytes) gathered_.drain(into_, written_);
+            if (gathered_.memory_bytes() >= most_gathered_bytes) gathered_.drain(into, written_);
         }
-        gathered_.drain(into_, written_);
+        gathered_.drain(into, written_);
         report_.records += records->records();
         intact_bytes_ = records->end();
         for (const auto& [offset, size] : records->cut_ranges()) leave_out({path, offset, size});
@@ -121,6 +135,8 @@ public:
     [[nodiscard]] std::uint64_t intact_bytes() const noexcept { return intact_bytes_; }
     /// What a mode that cuts more than a torn end has left out.
     [[nodiscard]] const std::vector<cut>& to_keep() const noexcept { return to_keep_; }
+    /// The logs that were left out whole, newest first: the order in which they have to go.
+    [[nodiscard]] const std::vector<std::string>& left_out() const noexcept { return left_out_; }
 
 private:
     static constexpr std::size_t most_gathered_bytes = std::size_t{96} << 20;
@@ -132,7 +148,6 @@ private:
     }
 
     io::file_system& fs_;
-    memtable_core<Alloc>& into_;
     wal::recovery mode_;
     Alloc alloc_;
     replay_buffer<Alloc> gathered_;
@@ -141,6 +156,7 @@ private:
     std::uint64_t intact_bytes_ = 0;
     recovery_report report_;
     std::vector<cut> to_keep_;
+    std::vector<std::string> left_out_;
 };
 
 /// Appends the stretches of logs that were left out to a file, one behind the other.

@@ -18,7 +18,7 @@ enum class open_mode : unsigned char {
 };
 
 /// Everything lsm may do to a disk; the seam at which tests inject faults and users put simulated disks.
-/// Implementations: posix_file_system, memory_file_system.
+/// Implementations: posix_file_system, memory_file_system, simulated_file_system.
 ///
 /// Operations do what the system call of that name does, once: short reads and writes and EINTR are for the caller
 /// (io::file and io::sync_directory deal with them). Errors carry the errno and name the operation; whoever knows the

@@ -16,6 +16,20 @@
 #include <lsm/core/result.hpp>
 #include <lsm/io/file_system.hpp>
 
+namespace lsm::detail {
+
+/// A path without doubled and trailing slashes, and without "./" in front.
+[[nodiscard]] inline std::string normal_path(std::string_view path) {
+    std::string out;
+    for (const char c : path)
+        if (c != '/' || out.empty() || out.back() != '/') out.push_back(c);
+    if (out.size() > 1 && out.back() == '/') out.pop_back();
+    while (out.starts_with("./")) out.erase(0, 2);
+    return out;
+}
+
+}  // namespace lsm::detail
+
 namespace lsm::io {
 
 /// Files in memory, gone with the object: for tests, and for databases that need not last. Behaves as a POSIX file
@@ -166,15 +180,7 @@ private:
         bool writable;
     };
 
-    // Without doubled and trailing slashes, and without "./" in front.
-    static std::string normal(std::string_view path) {
-        std::string out;
-        for (const char c : path)
-            if (c != '/' || out.empty() || out.back() != '/') out.push_back(c);
-        if (out.size() > 1 && out.back() == '/') out.pop_back();
-        while (out.starts_with("./")) out.erase(0, 2);
-        return out;
-    }
+    static std::string normal(std::string_view path) { return detail::normal_path(path); }
     static std::string parent(const std::string& name) { return std::string(detail::parent_directory(name)); }
 
     // The errno with which a new name is refused, or 0.
