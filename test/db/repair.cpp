@@ -276,7 +276,6 @@ TEST_CASE("repair: a table with any damage is set aside and the others are kept"
     const bool flipped = GENERATE(false, true);
     const bool listed = GENERATE(false, true);
     const bytes sound = extended_table_of({{"b", "2"}, {"bb", deleted}, {"bbb", bytes(40, 'v')}});
-    std::size_t unnoticed = 0;
     for (std::size_t at = 0; at < sound.size(); ++at) {
         INFO("byte " << at << (flipped ? " flipped" : " cut off"));
         bytes damaged = sound.substr(0, at);
@@ -289,11 +288,6 @@ TEST_CASE("repair: a table with any damage is set aside and the others are kept"
         const auto report = repaired(directory);
         const auto after = directory.files();
         const auto contents = contents_of(directory.open());
-        if (report.lost.empty()) {
-            CHECK(contents == entry_map{{"a", "1"}, {"b", "2"}, {"bbb", bytes(40, 'v')}, {"c", "3"}});
-            ++unnoticed;
-            continue;
-        }
         REQUIRE(report.lost.size() == 1);
         CHECK(report.lost[0].id == 2);
         CHECK(report.lost[0].why.what.find("db/sst-000002.sst: ") == 0);
@@ -304,8 +298,6 @@ TEST_CASE("repair: a table with any damage is set aside and the others are kept"
         CHECK(contents == entry_map{{"a", "1"}, {"c", "3"}});
         CHECK(directory.files().at("damaged-000002.sst") == damaged);
     }
-    // Without its mark of 8 bytes an extension area is nobody's, and the entries are read as they are.
-    CHECK(unnoticed == (flipped ? 8 : 0));
 }
 
 TEST_CASE("repair: a listed table that is missing is told and the rest is kept") {

@@ -150,6 +150,7 @@ bool tools(bytes_view in) {
     write_input(what.input);
     int status = 0;
     bytes said, complained;
+    std::fflush(stdout);  // what the test runner has said is not the tool's
     {
         const stand_in input(STDIN_FILENO, what.input), output(STDOUT_FILENO), errors(STDERR_FILENO);
         status = run_tool(what);

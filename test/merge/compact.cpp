@@ -146,6 +146,6 @@ TEST_CASE("compact: its memory does not grow with the number of entries") {
         CHECK(log.live_bytes == 0);
     }
     // The new table's index grows with the number of blocks, as the old one's does; doubling its buffer needs room for
-    // both.
+    // both. What a long walk reads together does not grow any more.
     CHECK(peaks[1] <= peaks[0] + 3 * indexes[1]);
 }

@@ -245,6 +245,7 @@ public:
             const bool sound = health_.good();
             if (health_.close(failure(errc::closed, "the database was closed").in(directory_))) return;
             bell_->disconnect();
+            versions_.for_each_pinned(&table_store<Alloc>::let_outlive);
             if (sound) done = writes_.close_log();
             auto unlocked = lock_.close();
             if (done) done = std::move(unlocked);

@@ -125,6 +125,15 @@ public:
         reclaiming_ = false;
     }
 
+    /// Calls `use` with the versions that are pinned.
+    template <class Use>
+    void for_each_pinned(Use use) const {
+        const std::lock_guard guard(mutex_);
+        if (owned_ && owned_.use_count() > 1) use(*owned_);
+        for (auto v = retired_.get(); v != nullptr; v = v->next_retired.get())
+            if (v->weak_from_this().use_count() > 1) use(*v);
+    }
+
     /// What pins hold of the history.
     [[nodiscard]] std::vector<statistics::pin> pins() const {
         const std::lock_guard guard(mutex_);

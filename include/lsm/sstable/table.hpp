@@ -55,7 +55,8 @@ public:
         auto extension = table_extension<Alloc>::read(*tail, index->end_of_blocks(), footer, index->raw(), alloc);
         if (!extension) return std::move(extension).error();
         if (const auto known = extension->properties();
-            known && (known->smallest != (*index)[0].first_key || known->largest < (*index)[index->size() - 1].first_key))
+            known &&
+            (known->smallest != (*index)[0].first_key || known->largest < (*index)[index->size() - 1].first_key))
             return defect_at(index->end_of_blocks(), errc::bad_block, "properties and index contradict each other");
         return table(*std::move(file), footer, *std::move(index), *std::move(extension), alloc);
     }
@@ -69,7 +70,9 @@ public:
     [[nodiscard]] const Alloc& allocator() const noexcept { return alloc_; }
 
     /// Bytes held in memory for as long as the table is open, about.
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return index_.memory_bytes() + extension_.memory_bytes(); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept {
+        return index_.memory_bytes() + extension_.memory_bytes();
+    }
 
     /// Reads and checks block `i`; its checksum only if `verify`. A block of a mapped file must not outlive the table.
     result<block_type> load(std::size_t i, bool verify = true) const {
@@ -88,8 +91,8 @@ public:
     [[nodiscard]] bool can_look_up(std::size_t i) const noexcept {
         return extension_.has_checksums() && index_[i].size <= most_looked_up;
     }
-    /// Calls `use` with the entry of `key`, if block `i` has it; whether it has. Reads the block for this once, and does
-    /// not take it apart: for what comes after the entry its checksum must do.
+    /// Calls `use` with the entry of `key`, if block `i` has it; whether it has. Reads the block for this once, and
+    /// does not take it apart: for what comes after the entry its checksum must do.
     template <class Use>
     result<bool> look_up(std::size_t i, bytes_view key, Use use) const {
         const auto [first_key, offset, size] = index_[i];
@@ -276,9 +279,10 @@ private:
             return true;
         }
         const auto [first_key, offset, size] = index()[number];
-        const bytes_view raw = file.mapped() ? file.view(offset, size)
-                                             : bytes_view(chunk_).substr(static_cast<std::size_t>(offset - chunk_offset_),
-                                                                         static_cast<std::size_t>(size));
+        const bytes_view raw = file.mapped()
+                                   ? file.view(offset, size)
+                                   : bytes_view(chunk_).substr(static_cast<std::size_t>(offset - chunk_offset_),
+                                                               static_cast<std::size_t>(size));
         auto view = source_.table_of().examine(number, raw, source_.verifies(), directory_);
         if (!view) return fail(std::move(view).error());
         view_ = *view;
@@ -309,7 +313,8 @@ private:
         }
         chunk_blocks_ = 0;
         const auto bytes = static_cast<std::size_t>(end - begin);
-        if (chunk_.size() < bytes) chunk_.resize(std::max(bytes, beyond_small));
+        if (chunk_.size() < bytes)
+            chunk_.resize(bytes > chunk_size_ / 2 ? std::max(bytes, chunk_size_) : std::max(bytes, beyond_small));
         if (auto got = source_.table_of().file().read(begin, {chunk_.data(), bytes}); !got)
             return fail(std::move(got).error());
         chunk_first_ = first;
@@ -334,7 +339,7 @@ private:
     std::size_t chunk_first_ = 0;
     std::size_t chunk_blocks_ = 0;
     std::uint64_t chunk_offset_ = 0;
-    std::uint64_t chunk_size_ = 0;
+    std::size_t chunk_size_ = 0;
     basic_bytes<alloc> chunk_;
     block_directory<alloc> directory_;
     std::optional<error> defect_;
