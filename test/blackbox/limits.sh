@@ -41,6 +41,13 @@ limited() { # limit command...
     (ulimit $1 && exec "${@:2}")
 }
 
+# With less the loader does not get far.
+least_to_run() { # option-of-ulimit step: sets least
+    for ((least = $2; least < 1000 * $2; least += $2)); do
+        limited "$1 $least" dbctl --version >/dev/null 2>&1 && break
+    done
+}
+
 attack_resources() {
     local limit least
     declare -A outcomes=()
@@ -48,13 +55,11 @@ attack_resources() {
     for limit in $([ $short = no ] && echo 1 2 3 4 8 12 16 24) 10 64; do within -f $limit; done
     printf 'file size: %d runs of the script refused, %d done\n' "${outcomes[1]:-0}" "${outcomes[0]:-0}"
     outcomes=()
-    # With fewer the loader does not get far; 3 are the streams.
-    for ((limit = 4; limit <= 16; ++limit)); do within -n $limit; done
+    least_to_run -n 1
+    for ((limit = least; limit <= least + 12; ++limit)); do within -n $limit; done
     printf 'descriptors: %d runs of the script refused, %d done\n' "${outcomes[1]:-0}" "${outcomes[0]:-0}"
     outcomes=()
-    for ((least = 2000; least < 40000; least += 200)); do
-        limited "-v $least" dbctl --version >/dev/null 2>&1 && break
-    done
+    least_to_run -v 100
     for ((limit = least; limit < least + 6000; limit += $([ $short = no ] && echo 100 || echo 600))); do within -v $limit; done
     printf 'address space from %d KiB on: %d runs of the script refused, %d done\n' $least "${outcomes[1]:-0}" "${outcomes[0]:-0}"
     [ "${outcomes[1]:-0}" != 0 ] || fail "no limit of memory was low enough to matter"
