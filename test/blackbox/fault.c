@@ -6,8 +6,8 @@
 //   FAULT_LASTS  set: the later ones too
 //   FAULT_LOG    a file that is made when the fault happens
 //
-// Only calls that the program itself makes are counted, not those of the loader and the C library. A program that still runs
-// after 20 seconds is ended by SIGALRM.
+// Only calls that the program itself makes are counted, not those of the loader and the C library. A program that still
+// runs after 20 seconds is ended by SIGALRM.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>

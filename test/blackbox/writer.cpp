@@ -1,6 +1,6 @@
-// A small program that uses the database as most do: with threads in the background and its log allocated ahead. It says
-// "ok N" on stdout when its N-th write is acknowledged, and "full N" each time the disk has no room for it, which it bears
-// TRIES times. Write N puts the key "k<N mod 7>" with the value "<N>" and as many letters as are asked for.
+// A small program that uses the database as most do: with threads in the background and its log allocated ahead. It
+// says "ok N" on stdout when its N-th write is acknowledged, and "full N" each time the disk has no room for it, which
+// it bears TRIES times. Write N puts the key "k<N mod 7>" with the value "<N>" and as many letters as are asked for.
 //
 //   writer DIR WRITES LETTERS TRIES     exit status 1, and a line on stderr, if something fails
 

@@ -84,7 +84,8 @@ public:
         operation out{{}, random_() % 32 == 0};
         const bool batch = random_() % 6 == 0 && writer_ != dbctl_writer;
         for (auto left = batch ? 2 + random_() % 30 : 1; left > 0; --left) {
-            change& one = out.changes.emplace_back(writer_ + std::to_string(random_() % keys_per_writer), std::nullopt);
+            change& one = out.changes.emplace_back();
+            one.key = writer_ + std::to_string(random_() % keys_per_writer);
             if (random_() % 4 == 0) continue;
             one.value = std::to_string(round_) + "." + std::to_string(index_++) + ":";
             one.value->append(random_() % 64 == 0 ? 20000 : random_() % 200, static_cast<char>('a' + index_ % 26));
