@@ -82,6 +82,7 @@ private:
 };
 
 std::unique_ptr<engine> make_lsm();
+std::unique_ptr<engine> make_mapped_lsm();
 std::unique_ptr<engine> make_leveldb();
 std::unique_ptr<engine> make_rocksdb();
 std::unique_ptr<engine> make_lmdb();

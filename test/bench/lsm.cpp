@@ -19,6 +19,7 @@ T must(lsm::result<T> outcome) {
 
 class lsm_engine : public engine {
 public:
+    explicit lsm_engine(bool mapped) : mapped_(mapped) {}
     std::string version() const override { return LSM_VERSION; }
     void open(const config& how) override {
         lsm::options options;
@@ -26,6 +27,7 @@ public:
         options.block_cache_bytes = how.cache_bytes;
         options.filter_bits_per_key = how.filter_bits_per_key;
         options.sync = how.sync;
+        options.map_tables = mapped_;
         db_ = must(lsm::db::open(how.directory, options));
     }
     void close() override {
@@ -57,12 +59,14 @@ private:
         return out;
     }
 
+    bool mapped_;
     std::optional<lsm::db> db_;
     lsm::db::batch batch_;
 };
 
 }  // namespace
 
-std::unique_ptr<engine> make_lsm() { return std::make_unique<lsm_engine>(); }
+std::unique_ptr<engine> make_lsm() { return std::make_unique<lsm_engine>(false); }
+std::unique_ptr<engine> make_mapped_lsm() { return std::make_unique<lsm_engine>(true); }
 
 }  // namespace bench

@@ -29,6 +29,7 @@ public:
 
     /// From now on writes are refused: what is on the disk may not be what memory says.
     LSM_COLD error poison(error why) {
+        if (why.code == errc::no_space) why.code = errc::io;  // no_space tells that a write may be tried again
         why.what += " (the database takes no more writes until it is opened again)";
         {
             const std::lock_guard guard(mutex_);

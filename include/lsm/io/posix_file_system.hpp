@@ -147,10 +147,11 @@ public:
             }
             // The lock is good only if the file that was locked still has the name.
             struct stat locked, named;
-            if (::fstat(*file, &locked) == 0 && ::lstat(c_path(path).get(), &named) == 0 &&
-                locked.st_dev == named.st_dev && locked.st_ino == named.st_ino)
-                return file;
+            const bool known = ::fstat(*file, &locked) == 0 && ::lstat(c_path(path).get(), &named) == 0;
+            if (known && locked.st_dev == named.st_dev && locked.st_ino == named.st_ino) return file;
+            const int sys = errno;
             ::close(*file);
+            if (!known && sys != ENOENT) return detail::system_failure("stat", sys);
         }
         return detail::failure(errc::locked, "the file is replaced all the time");
     }

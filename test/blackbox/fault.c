@@ -1,0 +1,119 @@
+// Preloaded into a program: lets a chosen call of it fail, or kills it there. scripts/attack.sh says which by
+//
+//   FAULT_CALL   the call's name
+//   FAULT_AT     which of them, counted from 1
+//   FAULT_ERROR  the errno; 0 for SIGKILL in front of the call; -1 for half of what it should read or write
+//   FAULT_LASTS  set: the later ones too
+//   FAULT_LOG    a file that is made when the fault happens
+//
+// Only calls that the program itself makes are counted, not those of the loader and the C library. A program that still
+// runs after 20 seconds is ended by SIGALRM.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static const char* chosen;
+static const char* log_path;
+static long at;
+static int error;
+static int lasts;
+static atomic_long count;
+
+__attribute__((constructor)) static void prepare(void) {
+    alarm(20);
+    if (getenv("FAULT_CALL") == NULL) return;
+    at = atol(getenv("FAULT_AT"));
+    error = atoi(getenv("FAULT_ERROR"));
+    lasts = getenv("FAULT_LASTS") != NULL;
+    log_path = getenv("FAULT_LOG");
+    chosen = getenv("FAULT_CALL");
+}
+
+// Whether this call is to fail.
+static int hit(const char* name) {
+    if (chosen == NULL || strcmp(chosen, name) != 0) return 0;
+    const long now = atomic_fetch_add(&count, 1) + 1;
+    if (now != at && !(lasts && now > at)) return 0;
+    if (now == at)
+        syscall(SYS_close, (int)syscall(SYS_openat, AT_FDCWD, log_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
+    if (error == 0) syscall(SYS_kill, getpid(), SIGKILL);
+    errno = error;
+    return 1;
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+// One that returns -1 when it fails.
+#define FAILING(type, name, parameters, arguments) \
+    type name parameters {                         \
+        if (hit(#name)) return -1;                 \
+        return REAL(name) arguments;               \
+    }
+// One that moves bytes. Half of them is at least one. What is said on stderr always gets through.
+#define MOVING(name, parameters, whole, half)                              \
+    ssize_t name parameters {                                              \
+        if (file == STDERR_FILENO || !hit(#name)) return REAL(name) whole; \
+        if (error == -1) return REAL(name) half;                           \
+        return -1;                                                         \
+    }
+
+MOVING(read, (int file, void* into, size_t size), (file, into, size), (file, into, (size + 1) / 2))
+MOVING(write, (int file, const void* data, size_t size), (file, data, size), (file, data, (size + 1) / 2))
+MOVING(pread, (int file, void* into, size_t size, off_t offset), (file, into, size, offset),
+       (file, into, (size + 1) / 2, offset))
+MOVING(pwrite, (int file, const void* data, size_t size, off_t offset), (file, data, size, offset),
+       (file, data, (size + 1) / 2, offset))
+
+FAILING(int, close, (int file), (file))
+FAILING(int, fsync, (int file), (file))
+FAILING(int, fdatasync, (int file), (file))
+FAILING(int, ftruncate, (int file, off_t size), (file, size))
+FAILING(int, flock, (int file, int how), (file, how))
+FAILING(int, rename, (const char* from, const char* to), (from, to))
+FAILING(int, link, (const char* from, const char* to), (from, to))
+FAILING(int, unlink, (const char* path), (path))
+FAILING(int, mkdir, (const char* path, mode_t mode), (path, mode))
+FAILING(int, chmod, (const char* path, mode_t mode), (path, mode))
+FAILING(int, lchown, (const char* path, uid_t user, gid_t group), (path, user, group))
+FAILING(int, fstat, (int file, struct stat* about), (file, about))
+FAILING(int, stat, (const char* path, struct stat* about), (path, about))
+FAILING(int, lstat, (const char* path, struct stat* about), (path, about))
+FAILING(ssize_t, readlink, (const char* path, char* to, size_t size), (path, to, size))
+FAILING(int, poll, (struct pollfd * files, nfds_t number, int timeout), (files, number, timeout))
+FAILING(int, sync_file_range, (int file, off64_t offset, off64_t size, unsigned flags), (file, offset, size, flags))
+
+// Returns what is wrong, instead of setting errno.
+int posix_fallocate(int file, off_t offset, off_t size) {
+    if (hit("posix_fallocate")) return error;
+    return REAL(posix_fallocate)(file, offset, size);
+}
+
+DIR* fdopendir(int file) {
+    if (hit("fdopendir")) return NULL;
+    return REAL(fdopendir)(file);
+}
+struct dirent* readdir(DIR* directory) {
+    if (hit("readdir")) return NULL;
+    return REAL(readdir)(directory);
+}
+
+int open(const char* path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    const mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    if (hit("open")) return -1;
+    return REAL(open)(path, flags, mode);
+}
