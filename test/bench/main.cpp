@@ -50,9 +50,11 @@ struct engine_kind {
     [[nodiscard]] bool is(const std::string& asked) const { return asked == name; }
 };
 
-std::vector<engine_kind> all_engines([[maybe_unused]] bool leveldb_verified) {
+std::vector<engine_kind> all_engines(bool lsm_mapped, [[maybe_unused]] bool leveldb_verified) {
     return {
-        {"lsm", family::log_structured, make_lsm, "verifies reads"},
+        {"lsm", family::log_structured, lsm_mapped ? make_mapped_lsm : make_lsm,
+         lsm_mapped ? "maps its tables into memory, as LevelDB does, and verifies what comes into its cache"
+                    : "verifies reads"},
 #ifdef LSM_BENCH_LEVELDB
         {"leveldb", family::log_structured, make_leveldb,
          leveldb_verified ? "verifies reads, which is not its default" : "does not verify reads, its default",
@@ -281,6 +283,7 @@ cxxopts::Options known_flags() {
     const auto number = [](const char* by_default) {
         return cxxopts::value<unsigned long long>()->default_value(by_default);
     };
+    out.add_options()("lsm-mapped", "lsm reads through memory maps, as LevelDB and LMDB do");
     out.add_options()("leveldb-verified", "LevelDB verifies what it reads, too");
     out.add_options()("engines", "Only these, as in lsm,lmdb", cxxopts::value<std::vector<std::string>>());
     out.add_options()("workloads", "Only these, or these groups: write, read, mixed",
@@ -318,7 +321,7 @@ plan plan_of(const cxxopts::ParseResult& flags) {
     const bool leveldb_verified = flags.count("leveldb-verified") != 0;
     if (!big && settings != "small") throw failure("--settings are small or big");
     return {
-        .engines = chosen(all_engines(leveldb_verified), flags, "engines"),
+        .engines = chosen(all_engines(flags.count("lsm-mapped") != 0, leveldb_verified), flags, "engines"),
         .workloads = chosen(all_workloads(number("num"), number("value-size")), flags, "workloads"),
         .settings = {.directory = {},
                      .write_buffer_bytes = std::size_t{big ? 64u : 4u} << 20,
