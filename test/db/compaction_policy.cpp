@@ -672,3 +672,12 @@ TEST_CASE("compaction policy: random keys are written a bearable number of times
     CHECK(write_amplification(lsm::leveled_compaction(how), 2000, entries) < 17);
     CHECK(write_amplification(lsm::size_tiered_compaction(how), 2000, entries) < 8);
 }
+
+TEST_CASE("leveled compaction: level 0 grows beside a large level 1 until readers wait") {
+    table_layout layout = sized({10, 10, 10});
+    layout.levels[1].push_back({9, 1000, "a", "z"});
+    const lsm::leveled_compaction policy({.level0_trigger = 2, .level1_bytes = 100'000});
+    CHECK(text(policy.choose(layout)) == "nothing");
+    layout.readers_wait = true;
+    CHECK(text(policy.choose(layout)) == "1 2 3 9 into 1");
+}

@@ -20,8 +20,8 @@ namespace lsm::detail {
     return same;
 }
 
-/// The first of `count` things for which `before` is false; those for which it is true stand in front. No branch depends
-/// on the answers, as nobody could predict them.
+/// The first of `count` things for which `before` is false; those for which it is true stand in front. No branch
+/// depends on the answers, as nobody could predict them.
 template <class Before>
 [[nodiscard]] std::size_t partition_point(std::size_t count, Before before) {
     if (count == 0) return 0;
@@ -37,10 +37,10 @@ template <class Before>
 /// Which of the keys that equal the target a search passes over.
 enum class bound : bool { lower, upper };
 
-/// Of ascending keys that all begin with the same `shared` bytes, the first that is not below `target` (bound::lower) or
-/// that is above it (bound::upper); `count` if there is none. `number(i)` is the leading_number() of what key `i` has
-/// behind the shared bytes, or its upper bits, and `part(n)` these bits of another number: whole keys are compared only
-/// where these are equal. O(log count).
+/// Of ascending keys that all begin with the same `shared` bytes, the first that is not below `target` (bound::lower)
+/// or that is above it (bound::upper); `count` if there is none. `number(i)` is the leading_number() of what key `i`
+/// has behind the shared bytes, or its upper bits, and `part(n)` these bits of another number: whole keys are compared
+/// only where these are equal. O(log count).
 template <bound Which, class Number, class Part, class Key>
 [[nodiscard]] std::size_t search_by_number(std::size_t count, std::size_t shared, bytes_view target, Number number,
                                            Part part, Key key) {

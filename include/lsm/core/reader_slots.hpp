@@ -62,7 +62,9 @@ public:
         unsigned phase_;
     };
 
-    [[nodiscard]] pass enter() noexcept { return {slots_[mine()], static_cast<unsigned>(phase_.load(std::memory_order_relaxed) & 1)}; }
+    [[nodiscard]] pass enter() noexcept {
+        return {slots_[mine()], static_cast<unsigned>(phase_.load(std::memory_order_relaxed) & 1)};
+    }
 
     /// Returns when every reader that was inside has left.
     void wait() noexcept {

@@ -77,8 +77,9 @@ private:
         if (level == 0) {
             const auto is_free = [](const table_summary& t) { return !t.busy; };
             const auto tables = std::count_if(layout.levels[0].begin(), layout.levels[0].end(), is_free);
-            const double patience =
-                layout.readers_wait ? 1 : std::clamp(free_bytes(layout.levels[1]) / std::max(size, 1.0), 1.0, most_patience);
+            const double patience = layout.readers_wait ? 1
+                                                        : std::clamp(free_bytes(layout.levels[1]) / std::max(size, 1.0),
+                                                                     1.0, most_patience);
             return static_cast<double>(tables) / (std::max(how_.level0_trigger, 1u) * patience);
         }
         double most = static_cast<double>(std::max<std::uint64_t>(how_.level1_bytes, 1));

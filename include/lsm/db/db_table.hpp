@@ -197,10 +197,11 @@ private:
     block_options how_;
 };
 
-/// Of tables that stand in key order and do not overlap, the first whose largest key is not below `key`; `count` if there
-/// is none. O(log count).
+/// Of tables that stand in key order and do not overlap, the first whose largest key is not below `key`; `count` if
+/// there is none. O(log count).
 template <class Alloc>
-[[nodiscard]] std::size_t first_reaching(const table_pointer<Alloc>* tables, std::size_t count, bytes_view key) noexcept {
+[[nodiscard]] std::size_t first_reaching(const table_pointer<Alloc>* tables, std::size_t count,
+                                         bytes_view key) noexcept {
     std::size_t low = 0;
     std::size_t high = count;
     while (low < high) {

@@ -30,8 +30,8 @@ struct options {
     std::size_t block_cache_bytes = std::size_t{8} << 20;
     /// Table files that are kept open at the same time; the others are opened for each read, which takes longer.
     unsigned max_open_files = 512;
-    /// Read tables through memory maps, without a system call or a copy. A disk that cannot deliver a page then ends the
-    /// process with SIGBUS, where reads without a map return errc::io.
+    /// Read tables through memory maps, without a system call or a copy. A disk that cannot deliver a page then ends
+    /// the process with SIGBUS, where reads without a map return errc::io.
     bool map_tables = false;
     /// The memory for all of it: memtables, block cache, indexes and filters of tables, and what snapshots and cursors
     /// keep of older states; in bytes, 0 for no limit. Under pressure the cache shrinks, then the write buffers;

@@ -51,8 +51,8 @@ struct statistics {
 
     std::uint64_t cache_hits = 0;
     std::uint64_t cache_misses = 0;
-    std::uint64_t tables_searched = 0;  ///< by gets
-    std::uint64_t filter_misses = 0;    ///< tables that a filter spared a get
+    std::uint64_t tables_searched = 0;     ///< by gets
+    std::uint64_t filter_misses = 0;       ///< tables that a filter spared a get
     std::uint64_t tombstones_skipped = 0;  ///< by cursors
 
     std::uint64_t stalls = 0;  ///< writes that were delayed because maintenance is behind

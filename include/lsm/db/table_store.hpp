@@ -115,7 +115,8 @@ public:
             static_cast<void>(fs_.remove(joined(directory_, table_name(id))));
     }
 
-    /// Makes sure, as far as the system lets it, that cursors can read on when somebody else comes to own the directory.
+    /// Makes sure, as far as the system lets it, that cursors can read on when somebody else comes to own the
+    /// directory.
     static void let_outlive(const version<Alloc>& pinned) {
         pinned.tables->for_each([](int, const auto& t) { static_cast<void>(t->outlive_name()); });
     }

@@ -57,7 +57,9 @@ public:
     /// The current state, for as long as the pin lives.
     [[nodiscard]] pinned_version<Alloc> pin() { return pin(reading(*this)); }
     /// The state that somebody looks at.
-    [[nodiscard]] pinned_version<Alloc> pin(const reading& now) const { return {now->shared_from_this(), now.at(), bell_}; }
+    [[nodiscard]] pinned_version<Alloc> pin(const reading& now) const {
+        return {now->shared_from_this(), now.at(), bell_};
+    }
 
     /// The current version. Takes the lock.
     [[nodiscard]] version_pointer current() const {

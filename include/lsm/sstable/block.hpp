@@ -115,8 +115,8 @@ private:
     std::uint32_t shared_ = 0;
 };
 
-/// The entry of `key` in the bytes of a block, found by walking over those before it: cheaper than parse() for one look,
-/// and blind to defects in what comes after. Offsets in errors begin at `at`.
+/// The entry of `key` in the bytes of a block, found by walking over those before it: cheaper than parse() for one
+/// look, and blind to defects in what comes after. Offsets in errors begin at `at`.
 inline result<std::optional<entry_view>> find_in_block(bytes_view data, bytes_view key, std::uint64_t at) {
     field_reader in(data);
     std::uint32_t left = 0;
@@ -134,7 +134,8 @@ inline result<std::optional<entry_view>> find_in_block(bytes_view data, bytes_vi
     return std::nullopt;
 }
 
-/// A data block with its memory: this object, and the bytes behind it in the same allocation, unless they live elsewhere.
+/// A data block with its memory: this object, and the bytes behind it in the same allocation, unless they live
+/// elsewhere.
 template <class Alloc>
 class block_contents : public cache_item {
     using word = std::uint64_t;
@@ -154,8 +155,8 @@ public:
         gone->~block_contents();
         using pointer = typename std::allocator_traits<word_allocator>::pointer;
         word& first = *std::launder(reinterpret_cast<word*>(gone));
-        std::allocator_traits<word_allocator>::deallocate(
-            memory, std::pointer_traits<pointer>::pointer_to(first), count);
+        std::allocator_traits<word_allocator>::deallocate(memory, std::pointer_traits<pointer>::pointer_to(first),
+                                                          count);
     }
 
     [[nodiscard]] std::span<char> room() noexcept { return {reinterpret_cast<char*>(this + 1), size_}; }

@@ -149,8 +149,8 @@ template <class Alloc>
 class table_extension {
 public:
     /// Reads the area between `begin`, where the last block ends, and the index. Bytes that do not end with our magic
-    /// are none of ours, unless nothing but the magic is wrong. Errors: bad_checksum, for an area, index or footer that is not what was written; bad_block;
-    /// io.
+    /// are none of ours, unless nothing but the magic is wrong. Errors: bad_checksum, for an area, index or footer that
+    /// is not what was written; bad_block; io.
     static result<table_extension> read(const table_tail<Alloc>& file, std::uint64_t begin, const sst_footer& footer,
                                         bytes_view index, const Alloc& alloc) {
         table_extension out(alloc);
@@ -163,8 +163,7 @@ public:
         if (!ours && !sized) return out;
 
         const auto damaged = [&](errc code, bytes_view why) { return failure_at(begin, code, why).in(file.path()); };
-        if (!sized)
-            return damaged(errc::bad_checksum, "the extension area does not begin where the last block ends");
+        if (!sized) return damaged(errc::bad_checksum, "the extension area does not begin where the last block ends");
         out.area_.resize(static_cast<std::size_t>(size));
         if (auto got = file.read(begin, {out.area_.data(), out.area_.size()}); !got) return std::move(got).error();
         out.area_.replace(out.area_.size() - extension_magic.size(), extension_magic.size(), extension_magic);

@@ -20,8 +20,8 @@ struct index_entry {
     std::uint64_t size;
 };
 
-/// The index of an SSTable, held as it stands in the file, and for each of its entries where it begins and a number that
-/// stands for its key.
+/// The index of an SSTable, held as it stands in the file, and for each of its entries where it begins and a number
+/// that stands for its key.
 template <class Alloc>
 class table_index {
 public:
@@ -117,7 +117,8 @@ private:
         if (size() == 0) return;
         shared_ = shared_prefix((*this)[0].first_key, (*this)[size() - 1].first_key);
         numbers_.reserve(size());
-        for (std::size_t i = 0; i < size(); ++i) numbers_.push_back(leading_number((*this)[i].first_key.substr(shared_)));
+        for (std::size_t i = 0; i < size(); ++i)
+            numbers_.push_back(leading_number((*this)[i].first_key.substr(shared_)));
     }
 
     using numbers =

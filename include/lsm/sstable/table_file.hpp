@@ -15,8 +15,8 @@
 
 namespace lsm::detail {
 
-/// The file of an open table, of a known size: kept open, or in memory, or opened anew for each read. Reading is safe from
-/// many threads.
+/// The file of an open table, of a known size: kept open, or in memory, or opened anew for each read. Reading is safe
+/// from many threads.
 class table_file {
 public:
     /// Into memory if `map`, and the file system can.

@@ -1,0 +1,160 @@
+#include <lsm/db/db.hpp>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "support/databases.hpp"
+#include "support/engines.hpp"
+#include "support/files.hpp"
+#include "support/recording_file_system.hpp"
+
+namespace {
+
+using namespace lsm::test;
+
+std::string key(int i) { return "key" + std::to_string(10'000 + i); }
+
+// `tables` tables of ten keys each, not one of which overlaps another.
+void fill(lsm::db& db, int tables) {
+    for (int i = 0; i < 10 * tables; ++i) {
+        must(db.put(key(i), "value " + std::to_string(i)));
+        if (i % 10 == 9) must(db.flush());
+    }
+}
+
+void check_filled(const lsm::db& db, int tables) {
+    auto at = db.scan();
+    for (int i = 0; i < 10 * tables; ++i, at.next()) {
+        REQUIRE(must(db.get(key(i))) == "value " + std::to_string(i));
+        REQUIRE(at.valid());
+        REQUIRE(at.key() == key(i));
+    }
+    CHECK_FALSE(at.valid());
+    must(at.status());
+}
+
+}  // namespace
+
+TEST_CASE("db get_view: shows the value where it is, in a memtable or a table, and what is not there") {
+    memory_directory directory;
+    auto db = directory.open({.block_cache_bytes = GENERATE(std::size_t{0}, std::size_t{1} << 20)});
+    must(db.put("gone", "1"));
+    must(db.put("table", "in a table"));
+    must(db.flush());
+    must(db.put("memory", "in memory"));
+    must(db.del("gone"));
+    CHECK(**must(db.get_view("table")) == "in a table");
+    CHECK(must(db.get_view("memory")).value()->size() == 9);
+    CHECK_FALSE(must(db.get_view("gone")));
+    CHECK_FALSE(must(db.get_view("never")));
+
+    const auto then = must(db.snapshot());
+    must(db.put("table", "overwritten"));
+    CHECK(**must(db.get_view("table", {.at = &then})) == "in a table");
+    CHECK(**must(db.get_view("table")) == "overwritten");
+}
+
+TEST_CASE("db get_view: what it shows stays through flushes, compactions and the end of the database") {
+    memory_directory directory;
+    std::optional<lsm::db> db = directory.open({.block_cache_bytes = 0});
+    must(db->put("a", "one"));
+    must(db->flush());
+    must(db->put("b", "two"));
+    auto in_table = must(db->get_view("a"));
+    const auto in_memory = must(db->get_view("b"));
+    must(db->put("a", "three"));
+    must(db->put("b", "four"));
+    must(db->compact());
+    must(db->del("a"));
+    must(db->compact());
+    db.reset();
+    CHECK(**in_table == "one");
+    CHECK(**in_memory == "two");
+    const auto copy = in_table;
+    in_table.reset();
+    CHECK(**copy == "one");
+}
+
+TEST_CASE("db reads: tables beyond max_open_files are opened for each read") {
+    lsm::io::memory_file_system inner;
+    recording_file_system fs(inner);
+    auto db = must(lsm::db::open("db", plain({.block_cache_bytes = 0, .max_open_files = 3, .file_system = &fs})));
+    const auto at_first = fs.open_files();
+    fill(db, 20);
+    CHECK(fs.open_files() <= at_first + 3);
+    check_filled(db, 20);
+    CHECK(fs.open_files() <= at_first + 3);
+
+    auto before = db.scan();
+    must(db.compact());
+    CHECK(db.live_tables().size() == 1);
+    int seen = 0;
+    for (; before.valid(); before.next()) ++seen;
+    must(before.status());
+    CHECK(seen == 200);
+}
+
+TEST_CASE("db reads: a cursor outlives its database with more tables than files may be open") {
+    memory_directory directory;
+    const lsm::options how{.block_cache_bytes = 0, .max_open_files = 0};
+    std::optional<lsm::db> db = directory.open(how);
+    fill(*db, 20);
+    auto at = db->scan();
+    db.reset();
+    auto again = directory.open(how);
+    must(again.compact());
+    int seen = 0;
+    for (; at.valid(); at.next()) ++seen;
+    must(at.status());
+    CHECK(seen == 200);
+}
+
+TEST_CASE("db reads: through memory maps they are the same, and no file stays open for them") {
+    const scratch_directory scratch;
+    lsm::options how = plain({.map_tables = true});
+    how.block_cache_bytes = GENERATE(std::size_t{0}, std::size_t{1} << 20);
+    std::optional<lsm::db> db = must(lsm::db::open(scratch / "db", how));
+    fill(*db, 20);
+    check_filled(*db, 20);
+    const auto value = must(db->get_view(key(42)));
+    auto backward = db->scan({.reverse = true});
+    must(db->compact());
+    check_filled(*db, 20);
+    db.reset();
+    CHECK(**value == "value 42");
+    int seen = 0;
+    for (; backward.valid(); backward.next()) ++seen;
+    CHECK(seen == 200);
+}
+
+TEST_CASE("db reads: a flipped bit in a block is told by a get, whether the block is kept or not") {
+    memory_directory directory;
+    {
+        auto db = directory.open();
+        for (int i = 0; i < 100; ++i) must(db.put(key(i), "value"));
+        must(db.flush());
+        must(db.close());
+    }
+    lsm::bytes table = read_file(directory.fs, "db/sst-000001.sst");
+    auto& damaged = table[table.find(key(50)) + 10];
+    damaged = static_cast<char>(damaged ^ 1);
+    must(directory.fs.remove("db/sst-000001.sst"));
+    write_file(directory.fs, "db/sst-000001.sst", table);
+    auto db = directory.open({.block_cache_bytes = GENERATE(std::size_t{0}, std::size_t{1} << 20)});
+    CHECK(must_fail(db.get(key(50))).code == lsm::errc::bad_checksum);
+    CHECK(must_fail(db.get_view(key(50))).what.find("db/sst-000001.sst: offset ") == 0);
+    CHECK(must_fail(db.scan().status()).code == lsm::errc::bad_checksum);
+    CHECK(must(db.get(key(50), {.verify_checksums = false}))->size() == 5);
+}
+
+TEST_CASE("db reads: tombstones that cursors pass over are counted") {
+    memory_directory directory;
+    auto db = directory.open();
+    for (int i = 0; i < 100; ++i) must(db.put(key(i), "value"));
+    for (int i = 10; i < 60; ++i) must(db.del(key(i)));
+    auto at = db.scan();
+    CHECK(db.stats().tombstones_skipped == 0);
+    while (at.valid()) at.next();
+    CHECK(db.stats().tombstones_skipped == 50);
+}
