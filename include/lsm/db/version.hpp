@@ -41,12 +41,12 @@ public:
     void index_levels() {
         for (std::size_t level = 1; level < level_count; ++level) {
             const auto& tables = levels[level];
-            auto& [numbers, shared] = fences_[level];
-            numbers.clear();
+            fence_list& fences = fences_[level];
+            fences.numbers.clear();
             if (tables.empty()) continue;
-            shared = shared_prefix(tables.front()->largest(), tables.back()->largest());
-            numbers.reserve(tables.size());
-            for (const auto& t : tables) numbers.push_back(leading_number(t->largest().substr(shared)));
+            fences.shared = shared_prefix(tables.front()->largest(), tables.back()->largest());
+            fences.numbers.reserve(tables.size());
+            for (const auto& t : tables) fences.numbers.push_back(leading_number(t->largest().substr(fences.shared)));
         }
     }
 
@@ -70,10 +70,10 @@ public:
     /// The only table of a level above 0 that can hold `key`; null if there is none.
     [[nodiscard]] const db_table<Alloc>* in_level(std::size_t level, bytes_view key) const noexcept {
         const auto& tables = levels[level];
-        const auto& [numbers, shared] = fences_[level];
+        const fence_list& fences = fences_[level];
         const std::size_t number = search_by_number<bound::lower>(
-            tables.size(), shared, key, [&](std::size_t i) { return numbers[i]; }, [](std::uint64_t n) { return n; },
-            [&](std::size_t i) { return tables[i]->largest(); });
+            tables.size(), fences.shared, key, [&](std::size_t i) { return fences.numbers[i]; },
+            [](std::uint64_t n) { return n; }, [&](std::size_t i) { return tables[i]->largest(); });
         return number < tables.size() && tables[number]->smallest() <= key ? tables[number].get() : nullptr;
     }
 
