@@ -45,6 +45,7 @@ TEST_CASE("reader slots: what a reader has loaded lives until the reader leaves"
         const std::unique_ptr<target> old(current.exchange(new target(n), std::memory_order_seq_cst));
         slots.wait();
     }
+    while (slots.sum(&read_counters::gets) == 0) sleep_ms(1);
     done = true;
     readers.join();
     delete current.load();
