@@ -34,9 +34,9 @@ using lsm::io::simulated_file_system;
 const std::string data = "data/db";
 
 /// A program's run, which goes on as far as it can and remembers whether it was told of a failure.
-class run : public program, private lsm::event_listener {
+class run : private lsm::event_listener, public program {
 public:
-    run(simulated_file_system& disk, lsm::options how, std::uint64_t seed) : program(disk, listened(how), data, seed) {}
+    run(simulated_file_system& disk, lsm::options how, std::uint64_t seed) : program(disk, listened(how, *this), data, seed) {}
 
     [[nodiscard]] bool told() const noexcept { return told_; }
     bool expects_all = true;
@@ -74,8 +74,8 @@ public:
     void end() { note(close()); }
 
 private:
-    lsm::options listened(lsm::options how) {
-        how.listener = this;
+    static lsm::options listened(lsm::options how, lsm::event_listener& by) {
+        how.listener = &by;
         return how;
     }
     void failed(const lsm::error&) noexcept override { told_ = true; }
