@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/coding.hpp>

@@ -32,9 +32,9 @@ inline constexpr not_positioned_t not_positioned;
 /// it.
 ///
 /// Memory is O(k). A step costs one comparison while the same source goes on, about log2 k when another takes over, and
-/// an older source is moved past every key that it loses. Most comparisons are of numbers that stand for the keys. The first damage in any source ends the walk with that
-/// source's status. With sources that are forward_cursors only, the merge begins where they stand and goes forward
-/// only; else it stands on the first entry when made.
+/// an older source is moved past every key that it loses. Most comparisons are of numbers that stand for the keys. The
+/// first damage in any source ends the walk with that source's status. With sources that are forward_cursors only, the
+/// merge begins where they stand and goes forward only; else it stands on the first entry when made.
 template <class Cursor, class Alloc>
 class merging_iterator {
 public:
