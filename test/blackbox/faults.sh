@@ -77,9 +77,10 @@ attack_databases() {
     target=$scene/deep/db
     begin_new() { rm -rf "$scene" && mkdir "$scene"; }
     run_script() { run "${with[@]}" dbctl --dir "$target" <"$work/script"; }
+    # What makes a directory syncs the names of those it is in: an error may name what the scene stands in.
     check_script() {
         local answers
-        met_fault "$1" dbctl "$scene" || return
+        met_fault "$1" dbctl "$work" || return
         mapfile -t answers <"$out"
         if [ $status = 0 ]; then
             is_sound "$1" "$target" $((${#states[@]} - 1)) $((${#states[@]} - 1)) && cmp -s "$out" "$work/answers" ||
@@ -139,7 +140,7 @@ attack_databases() {
     run_writer() { run "${with[@]}" writer "$target" $writes 200 3; }
     check_writer() {
         local known
-        met_fault "$1" writer "$scene" || return
+        met_fault "$1" writer "$work" || return
         known=$(grep -c ^ok "$out")
         [ $status != 0 ] || [ "$known" = $writes ] || fail "$1: status 0, but only $known writes"
         is_sound "$1" "$target" "$known" $((known + 1))

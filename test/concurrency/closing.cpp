@@ -18,9 +18,9 @@ using lsm::errc;
 
 namespace {
 
-constexpr int writers = 6;
+constexpr int busy_writers = 6;
 
-std::string key(int self, int i) { return std::to_string(self) + "/" + std::to_string(100000 + i); }
+std::string ordered_key(int self, int i) { return std::to_string(self) + "/" + std::to_string(100000 + i); }
 
 lsm::options heavy(lsm::io::file_system& fs, unsigned background) {
     return {.write_buffer_bytes = 32 << 10,
@@ -36,7 +36,7 @@ lsm::options heavy(lsm::io::file_system& fs, unsigned background) {
 // Puts until it is refused; how many were not.
 int put_until_closed(lsm::db& db, int self, findings& wrong) {
     for (int i = 0;; ++i) {
-        const auto done = db.put(key(self, i), std::string(200, 'v'));
+        const auto done = db.put(ordered_key(self, i), std::string(200, 'v'));
         if (done) continue;
         wrong.expect(done.error().code == errc::closed, done.error().what);
         return i;
@@ -49,9 +49,9 @@ void close_while_busy(unsigned background, int closers) {
     const std::string path = where.path("db");
     auto db = must(lsm::db::open(path, heavy(where.system, background)));
     findings wrong;
-    std::vector<int> acknowledged(writers);
+    std::vector<int> acknowledged(busy_writers);
     thread_group threads;
-    threads.start(writers,
+    threads.start(busy_writers,
                   [&](int self) { acknowledged[static_cast<std::size_t>(self)] = put_until_closed(db, self, wrong); });
     sleep_ms(60);
     const auto begun = lsm::test::clock::now();
@@ -60,14 +60,14 @@ void close_while_busy(unsigned background, int closers) {
     threads.join();
     CHECK(wrong.text() == "");
     CHECK(std::ranges::min(acknowledged) > 0);
-    CHECK(must(db.get(key(0, 0))));  // reads go on
+    CHECK(must(db.get(ordered_key(0, 0))));  // reads go on
 
     db = must(lsm::db::open(path, heavy(where.system, background)));
     const auto found = contents_of(db);
     std::size_t lost = 0, all = 0;
-    for (int self = 0; self < writers; ++self)
+    for (int self = 0; self < busy_writers; ++self)
         for (int i = 0; i < acknowledged[static_cast<std::size_t>(self)]; ++i, ++all)
-            lost += !found.contains(key(self, i));
+            lost += !found.contains(ordered_key(self, i));
     CHECK(lost == 0);
     CHECK(found.size() == all);
 }

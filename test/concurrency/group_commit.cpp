@@ -15,7 +15,7 @@ using lsm::errc;
 
 namespace {
 
-constexpr int writers = 8;
+constexpr int committers = 8;
 
 std::string key(int self, int i) { return std::to_string(self) + "/" + std::to_string(i); }
 
@@ -50,15 +50,15 @@ TEST_CASE("group commit: threads share syncs and are many times as quick as one"
     CHECK(before.groups == 50);
     CHECK(before.syncs == 50);
     constexpr int puts = 60;
-    const double together = disk.rate(writers, puts, wrong);
+    const double together = disk.rate(committers, puts, wrong);
     CHECK(wrong.text() == "");
     CHECK(together > 4 * alone);
     const auto after = disk.db.stats();
-    CHECK(after.writes - before.writes == writers * puts);
-    CHECK(after.groups - before.groups < writers * puts / 3);
+    CHECK(after.writes - before.writes == committers * puts);
+    CHECK(after.groups - before.groups < committers * puts / 3);
     CHECK(after.syncs - before.syncs == after.groups - before.groups);
     must(disk.db.close());
-    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &disk.memory}))).size() == writers * puts);
+    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &disk.memory}))).size() == committers * puts);
 }
 
 TEST_CASE("group commit: a sync that fails is the error of all who wait and nothing of theirs is seen") {
@@ -66,7 +66,7 @@ TEST_CASE("group commit: a sync that fails is the error of all who wait and noth
     std::atomic<int> failed = 0, written = 0, lost = 0, shown = 0;
     findings wrong;
     thread_group threads;
-    threads.start(writers, [&](int self) {
+    threads.start(committers, [&](int self) {
         for (int i = 0;; ++i) {
             const auto done = disk.db.put(key(self, i), "v");
             const auto there = disk.db.contains(key(self, i));
@@ -86,7 +86,7 @@ TEST_CASE("group commit: a sync that fails is the error of all who wait and noth
     disk.broken = true;
     threads.join();
     CHECK(wrong.text() == "");
-    CHECK(failed == writers);
+    CHECK(failed == committers);
     CHECK(written > 0);
     CHECK(lost == 0);
     CHECK(shown == 0);
@@ -101,7 +101,7 @@ TEST_CASE("group commit: writers who sync and writers who do not keep their own 
     slow_sync disk;
     findings wrong;
     constexpr int puts = 40;
-    in_threads(writers, [&](int self) {
+    in_threads(committers, [&](int self) {
         for (int i = 0; i < puts; ++i) {
             wrong.succeeded(disk.db.put(key(self, 0), std::to_string(i), {.sync = (self + i) % 2 == 0}));
             const auto seen = disk.db.get(key(self, 0));
@@ -110,11 +110,11 @@ TEST_CASE("group commit: writers who sync and writers who do not keep their own 
     });
     CHECK(wrong.text() == "");
     const auto stats = disk.db.stats();
-    CHECK(stats.writes == writers * puts);
+    CHECK(stats.writes == committers * puts);
     CHECK(stats.syncs <= stats.groups);
     CHECK(stats.syncs > 0);
     must(disk.db.close());
-    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &disk.memory}))).size() == writers);
+    CHECK(contents_of(must(lsm::db::open("db", {.file_system = &disk.memory}))).size() == committers);
 }
 
 TEST_CASE("group commit: who does not sync need not wait for a disk that is slow to") {
@@ -127,7 +127,7 @@ TEST_CASE("group commit: who does not sync need not wait for a disk that is slow
 TEST_CASE("group commit: batches of many sizes are applied whole and in one order") {
     slow_sync disk;
     findings wrong;
-    in_threads(writers, [&](int self) {
+    in_threads(committers, [&](int self) {
         for (int i = 0; i < 30; ++i) {
             lsm::write_batch batch;
             const std::string mine = key(self, i);
@@ -142,7 +142,7 @@ TEST_CASE("group commit: batches of many sizes are applied whole and in one orde
     });
     CHECK(wrong.text() == "");
     const auto before = contents_of(disk.db);
-    CHECK(before.size() == 10 + writers * 30);
+    CHECK(before.size() == 10 + committers * 30);
     must(disk.db.close());
     CHECK(contents_of(must(lsm::db::open("db", {.file_system = &disk.memory}))) == before);
 }

@@ -19,9 +19,9 @@ using namespace lsm::test;
 
 namespace {
 
-constexpr int keys = 20;
+constexpr int key_count = 20;
 
-std::string key(int i) { return "key" + std::to_string(10 + i); }
+std::string numbered_key(int i) { return "key" + std::to_string(10 + i); }
 std::string value(int moment) { return std::to_string(moment) + std::string(100, 'v'); }
 
 lsm::options busy(lsm::io::file_system& fs) {
@@ -36,7 +36,7 @@ lsm::options busy(lsm::io::file_system& fs) {
 // At each moment one key more has that moment's value.
 entry_map contents_at(int moment) {
     entry_map out;
-    for (int m = std::max(0, moment - keys + 1); m <= moment; ++m) out[key(m % keys)] = value(m);
+    for (int m = std::max(0, moment - key_count + 1); m <= moment; ++m) out[numbered_key(m % key_count)] = value(m);
     return out;
 }
 
@@ -49,7 +49,7 @@ entry_map rest(lsm::db::cursor& at) {
 }
 
 std::size_t tables_in(lsm::io::file_system& fs) {
-    const auto names = lsm::test::names_in(fs, "db");
+    const auto names = lsm::test::database_files(fs, "db");
     return static_cast<std::size_t>(std::ranges::count_if(names, [](const auto& name) { return is_table(name); }));
 }
 
@@ -62,7 +62,7 @@ TEST_CASE("pins: a thousand snapshots and cursors show their moments and give ev
     auto db = must(lsm::db::open("db", busy(fs)));
     std::vector<std::optional<std::variant<lsm::snapshot, lsm::db::cursor>>> pins;
     for (int moment = 0; moment < moments; ++moment) {
-        must(db.put(key(moment % keys), value(moment)));
+        must(db.put(numbered_key(moment % key_count), value(moment)));
         if (moment % 2 == 0)
             pins.emplace_back(must(db.snapshot()));
         else
@@ -85,7 +85,8 @@ TEST_CASE("pins: a thousand snapshots and cursors show their moments and give ev
         } else {
             auto then = db.scan({.at = &std::get<lsm::snapshot>(pin)});
             CHECK(rest(then) == contents_at(moment));
-            CHECK(must(db.get(key(moment % keys), {.at = &std::get<lsm::snapshot>(pin)})) == value(moment));
+            CHECK(must(db.get(numbered_key(moment % key_count), {.at = &std::get<lsm::snapshot>(pin)})) ==
+                  value(moment));
         }
     }
     must(db.flush());

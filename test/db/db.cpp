@@ -332,6 +332,6 @@ TEST_CASE("db: it works in directories on the disk") {
     }
     auto db = must(lsm::db::open(path + "/"));
     CHECK(contents_of(db) == entry_map{{"a", "1"}, {"b", "2"}});
-    CHECK(names_in(lsm::io::default_file_system(), path) ==
+    CHECK(database_files(lsm::io::default_file_system(), path) ==
           std::vector<std::string>{"MANIFEST", "sst-000001.sst", "wal.log"});
 }

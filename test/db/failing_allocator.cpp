@@ -19,8 +19,6 @@ using failing_db = lsm::basic_db<lsm::policies<lsm::bytes, lsm::bytes, logged_al
 // What maintenance does inside a call returns its want of memory as an error; what the call itself does throws.
 using action = std::function<lsm::result<void>(failing_db&, allocation_log&)>;
 
-constexpr std::nullopt_t deleted = std::nullopt;
-
 entry_map everything_in(const failing_db& db) {
     entry_map out;
     auto at = db.scan();

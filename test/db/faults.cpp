@@ -16,8 +16,6 @@ namespace {
 using namespace lsm::test;
 using lsm::errc;
 
-constexpr std::nullopt_t deleted = std::nullopt;
-
 /// Does things to a database of which some fail, and knows what may be in it afterwards.
 class careful_user {
 public:
@@ -246,7 +244,7 @@ TEST_CASE("faults: a table that cannot be written leaves the memtable and the lo
     CHECK(with.db.live_tables().size() == 2);
     must(with.db.close());
     CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}, {"b", "2"}});
-    CHECK(names_in(with.memory, "db").size() == 3);  // MANIFEST and the tables
+    CHECK(database_files(with.memory, "db").size() == 3);  // MANIFEST and the tables
 }
 
 // Catch's macros are not for threads, so threads count.
@@ -303,7 +301,7 @@ TEST_CASE("faults: a full disk at the MANIFEST does not fill up with tables that
     failing_once with("", 0);
     with.fs.fault = [](std::size_t, const std::string& call) { return call == "write db/MANIFEST.tmp" ? ENOSPC : 0; };
     for (int again = 0; again < 3; ++again) CHECK(must_fail(with.db.flush()).code == errc::no_space);
-    const auto names = names_in(with.memory, "db");
+    const auto names = database_files(with.memory, "db");
     CHECK(std::count_if(names.begin(), names.end(), [](const auto& name) { return name.starts_with("sst-"); }) <= 1);
 }
 

@@ -11,8 +11,6 @@ namespace {
 using namespace lsm::test;
 using lsm::errc;
 
-constexpr std::nullopt_t deleted = std::nullopt;
-
 }  // namespace
 
 TEST_CASE("levels: a key is decided by the newest place that has it") {

@@ -15,8 +15,6 @@ using lsm::bytes;
 using lsm::errc;
 using lsm::repair_report;
 
-constexpr std::nullopt_t deleted = std::nullopt;
-
 lsm::result<repair_report> try_repair(lsm::io::file_system& fs, lsm::repair_options how = {}) {
     how.file_system = &fs;
     return lsm::repair("db", how);

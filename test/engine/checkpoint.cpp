@@ -92,7 +92,7 @@ TEST_CASE("checkpoint: an empty database makes an empty database") {
     memory_directory directory;
     const auto db = directory.open();
     must(db.checkpoint("copy"));
-    CHECK(names_in(directory.fs, std::string("copy")) == std::vector<std::string>{"MANIFEST"});
+    CHECK(database_files(directory.fs, "copy") == std::vector<std::string>{"MANIFEST"});
     CHECK(contents_of(open_copy(directory.fs)).empty());
 }
 
@@ -144,7 +144,7 @@ TEST_CASE("checkpoint: a directory that has a database or a part of one is refus
     must(directory.fs.make_directory("copy"));
     write_file(directory.fs, "copy/" + name, "");
     CHECK(must_fail(db.checkpoint("copy")).code == errc::exists);
-    CHECK(names_in(directory.fs, std::string("copy")) == std::vector<std::string>{name});
+    CHECK(database_files(directory.fs, "copy") == std::vector<std::string>{name});
     CHECK(must_fail(db.checkpoint("db")).code == errc::exists);
     CHECK(contents_of(db) == entry_map{{"a", "1"}});
 }

@@ -21,8 +21,6 @@ using lsm::compaction_choice;
 using lsm::compaction_style;
 using lsm::errc;
 
-constexpr std::nullopt_t deleted = std::nullopt;
-
 /// Wants one thing, as long as all inputs are there.
 class one_wish final : public lsm::compaction_policy {
 public:

@@ -104,7 +104,7 @@ void fail_once(watched_file_system& fs, int sys, const std::string& which) {
 }
 
 std::size_t count_names(lsm::io::file_system& fs, std::string_view beginning) {
-    const auto names = lsm::test::names_in(fs, std::string("db"));
+    const auto names = lsm::test::database_files(fs, "db");
     return static_cast<std::size_t>(
         std::ranges::count_if(names, [&](const auto& name) { return name.starts_with(beginning); }));
 }

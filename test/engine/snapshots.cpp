@@ -13,8 +13,6 @@ namespace {
 using namespace lsm::test;
 using lsm::compaction_style;
 
-constexpr std::nullopt_t deleted = std::nullopt;
-
 entry_map scanned(const lsm::db& from, const lsm::db::snapshot_type& at, bool reverse = false) {
     auto cursor = from.scan({.reverse = reverse, .at = &at});
     const auto all = walk(cursor);

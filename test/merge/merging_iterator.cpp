@@ -17,8 +17,6 @@ namespace {
 using namespace lsm::test;
 using lsm::merging_iterator;
 
-constexpr std::nullopt_t deleted = std::nullopt;
-
 template <class Cursor = listed_cursor>
 merging_iterator<Cursor> merge_of(const std::vector<entry_map>& newest_first, bool drop_tombstones = false) {
     std::vector<Cursor> sources;

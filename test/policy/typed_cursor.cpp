@@ -28,7 +28,7 @@ using lsm::test::vector_cursor;
 
 namespace {
 
-using plain = typed_cursor<policies<>, vector_cursor>;
+using untyped = typed_cursor<policies<>, vector_cursor>;
 using plain_with_tombstones = typed_cursor<policies<>, vector_cursor, true>;
 using numbers = policies<std::int32_t, std::uint16_t>;
 using typed = typed_cursor<numbers, vector_cursor>;
@@ -100,7 +100,7 @@ TEST_CASE("typed_cursor: the stored bytes are there too") {
 }
 
 TEST_CASE("typed_cursor: bytes come out as views of what is stored") {
-    plain at{vector_cursor({text("a", "1"), text("b", "2")})};
+    untyped at{vector_cursor({text("a", "1"), text("b", "2")})};
     at.seek("b");
     REQUIRE(at.valid());
     CHECK(at.key() == "b");
@@ -191,12 +191,12 @@ TEST_CASE("typed_cursor: damage below shows as it is") {
 }
 
 TEST_CASE("typed_cursor: is an input range of pairs") {
-    STATIC_REQUIRE(std::ranges::input_range<plain>);
+    STATIC_REQUIRE(std::ranges::input_range<untyped>);
     STATIC_REQUIRE(std::ranges::input_range<typed>);
     STATIC_REQUIRE(std::ranges::input_range<typed_with_tombstones>);
     STATIC_REQUIRE_FALSE(std::ranges::forward_range<typed>);
     STATIC_REQUIRE(std::sentinel_for<std::default_sentinel_t, typed::iterator>);
-    STATIC_REQUIRE(std::is_same_v<std::ranges::range_value_t<plain>, std::pair<bytes_view, bytes_view>>);
+    STATIC_REQUIRE(std::is_same_v<std::ranges::range_value_t<untyped>, std::pair<bytes_view, bytes_view>>);
     STATIC_REQUIRE(std::is_same_v<std::ranges::range_value_t<typed_with_tombstones>,
                                   std::pair<std::int32_t, std::optional<std::uint16_t>>>);
 

@@ -25,7 +25,7 @@ inline image image_of(io::file_system& fs, const std::string& directory) {
     return out;
 }
 
-inline std::vector<std::string> names_in(io::file_system& fs, const std::string& directory) {
+inline std::vector<std::string> database_files(io::file_system& fs, const std::string& directory) {
     std::vector<std::string> out;
     for (const auto& [name, contents] : image_of(fs, directory)) out.push_back(name);
     return out;
@@ -69,7 +69,7 @@ struct memory_directory {
         return *this;
     }
     [[nodiscard]] image files() { return image_of(fs, "db"); }
-    [[nodiscard]] std::vector<std::string> names() { return names_in(fs, "db"); }
+    [[nodiscard]] std::vector<std::string> names() { return database_files(fs, "db"); }
 
     [[nodiscard]] sst_reader table(const std::string& name) {
         return must(sst_reader::open(open_file(fs, "db/" + name)));

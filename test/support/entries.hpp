@@ -25,6 +25,7 @@ namespace lsm::test {
 
 /// A value, or nothing: a tombstone.
 using optional_value = std::optional<bytes>;
+inline constexpr std::nullopt_t deleted = std::nullopt;
 using entry_map = std::map<bytes, optional_value>;
 using entry_list = std::vector<std::pair<bytes, optional_value>>;
 
