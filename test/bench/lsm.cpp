@@ -27,7 +27,7 @@ public:
         options.block_cache_bytes = how.cache_bytes;
         options.filter_bits_per_key = how.filter_bits_per_key;
         options.sync = how.sync;
-        options.map_tables = mapped_;
+        options.map_tables = options.map_log = mapped_;
         db_ = must(lsm::db::open(how.directory, options));
     }
     void close() override {

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -93,6 +94,12 @@ FAILING(int, lstat, (const char* path, struct stat* about), (path, about))
 FAILING(ssize_t, readlink, (const char* path, char* to, size_t size), (path, to, size))
 FAILING(int, poll, (struct pollfd * files, nfds_t number, int timeout), (files, number, timeout))
 FAILING(int, sync_file_range, (int file, off64_t offset, off64_t size, unsigned flags), (file, offset, size, flags))
+
+void* mmap(void* at, size_t size, int protection, int flags, int file, off_t offset) {
+    if (hit("mmap")) return MAP_FAILED;
+    return REAL(mmap)(at, size, protection, flags, file, offset);
+}
+FAILING(int, madvise, (void* at, size_t size, int advice), (at, size, advice))
 
 // Returns what is wrong, instead of setting errno.
 int posix_fallocate(int file, off_t offset, off_t size) {

@@ -180,6 +180,7 @@ lsm::options options_of(round_id round) {
                       .target_table_bytes = 32 << 10};
     out.extended_tables = random() % 4 != 0;
     out.log_preallocation_bytes = random() % 2 == 0 ? 0 : 64 << 10;
+    out.map_log = random() % 2 == 0;
     out.background_threads = static_cast<unsigned>(1 + random() % 3);
     return out;
 }

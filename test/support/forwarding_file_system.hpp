@@ -29,6 +29,11 @@ public:
     result<std::uint64_t> size(handle file) override { return inner_.size(file); }
     result<void> truncate(handle file, std::uint64_t size) override { return inner_.truncate(file, size); }
     result<void> allocate(handle file, std::uint64_t size) override { return inner_.allocate(file, size); }
+    result<const char*> map(handle file, std::uint64_t size) override { return inner_.map(file, size); }
+    result<char*> map_to_write(handle file, std::uint64_t offset, std::uint64_t size) override {
+        return inner_.map_to_write(file, offset, size);
+    }
+    void unmap(const char* mapped, std::uint64_t size) noexcept override { inner_.unmap(mapped, size); }
     result<void> rename(std::string_view from, std::string_view to) override { return inner_.rename(from, to); }
     result<void> link(std::string_view from, std::string_view to) override { return inner_.link(from, to); }
     result<void> remove(std::string_view path) override { return inner_.remove(path); }

@@ -47,8 +47,8 @@ TEST_CASE("log rotation: the log is synced and renamed and its name made durable
     must(log.append(one));
     w.fs.forget();
     must(log.rotate(frozen));
-    CHECK(w.fs.calls == calls{"fdatasync wal.log", "rename wal.log wal-000001.log", "fsync-directory db",
-                              "close wal-000001.log"});
+    CHECK(w.fs.calls ==
+          calls{"fdatasync wal.log", "rename wal.log wal-000001.log", "fsync-directory db", "close wal-000001.log"});
     CHECK(log.len() == 0);
     CHECK(log.path() == w.path);
     CHECK_FALSE(w.exists(w.path));
@@ -242,18 +242,31 @@ TEST_CASE("log preallocation: a log that was left with zeros is gone on with beh
     CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
 }
 
-TEST_CASE("log preallocation: a frozen log may keep its zeros and the next one begins with none") {
+TEST_CASE("log preallocation: a frozen log gives back what it does not need, and the next one begins with none") {
     watched w;
     auto log = preallocating(w);
     must(log.append(one));
     must(log.sync());
     must(log.rotate(frozen));
-    CHECK(records_in(read_file(w.inner, frozen)) == std::vector<bytes>{one});
+    CHECK(read_file(w.inner, frozen) == raw_log_record(one));
     must(log.append(two));
     CHECK(w.log() == raw_log_record(two));
     must(log.sync());
     CHECK(w.log() == raw_log_record(two) + bytes(ahead, '\0'));
     must(log.close());
+    CHECK(w.log() == raw_log_record(two));
+}
+
+TEST_CASE("log preallocation: a log that cannot give anything back freezes with zeros at its end") {
+    watched w;
+    auto log = preallocating(w);
+    must(log.append(one));
+    must(log.sync());
+    w.fs.fault = [](std::string_view call) { return call.starts_with("truncate") ? EIO : 0; };
+    must(log.rotate(frozen));
+    CHECK(read_file(w.inner, frozen) == raw_log_record(one) + bytes(ahead, '\0'));
+    CHECK(records_in(read_file(w.inner, frozen)) == std::vector<bytes>{one});
+    must(log.append(two));
     CHECK(w.log() == raw_log_record(two));
 }
 

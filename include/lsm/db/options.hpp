@@ -33,6 +33,10 @@ struct options {
     /// Read tables through memory maps, without a system call or a copy. A disk that cannot deliver a page then ends
     /// the process with SIGBUS, where reads without a map return errc::io.
     bool map_tables = false;
+    /// Write to the log through a memory map, without a system call, what is not to be synced, where the system can and
+    /// log_preallocation_bytes is not 0. A disk that fails may then end the process with SIGBUS, where a write returns
+    /// errc::io; what was acknowledged is in the log all the same.
+    bool map_log = false;
     /// The memory for all of it: memtables, block cache, indexes and filters of tables, and what snapshots and cursors
     /// keep of older states; in bytes, 0 for no limit. Under pressure the cache shrinks, then the write buffers;
     /// snapshots and cursors are refused (errc::over_budget) when those that live take what the rest needs.
@@ -54,8 +58,8 @@ struct options {
     /// What to make of a damaged log. By default strict_tail if `sync`, else point_in_time: a power cut may leave holes
     /// between records that were not synced.
     std::optional<wal::recovery> wal_recovery = {};
-    /// How far synced writes reserve disk space for the log ahead of them, in bytes; 0 for not at all. The file of a
-    /// database that was not closed then ends in zeros.
+    /// How far writes that are synced or mapped reserve disk space for the log ahead of them, in bytes; 0 for not at
+    /// all. The file of a database that was not closed then ends in zeros.
     std::uint64_t log_preallocation_bytes = std::uint64_t{1} << 20;
 
     /// Where flushes and compactions run; null for threads of the database's own, background_threads of them, which

@@ -122,7 +122,8 @@ private:
         log_.add_to_record(group.operations());
         group.for_each([&](bytes_view operations, std::uint32_t) { log_.add_to_record(operations); });
         active_->entries.reserve(group.operations(), group.bytes());
-        if (auto logged = log_.append_record(); !logged) return log_failed(std::move(logged).error());
+        if (auto logged = log_.append_record(options_.map_log && !group.sync()); !logged)
+            return log_failed(std::move(logged).error());
         if (group.sync())
             if (auto synced = log_.sync(); !synced) return log_failed(std::move(synced).error());
 

@@ -56,6 +56,7 @@ public:
           handle_(other.handle_),
           end_(other.end_),
           started_(other.started_),
+          window_(std::move(other.window_)),
           path_(std::move(other.path_)) {}
     file& operator=(file&& other) noexcept {
         file old(std::move(*this));
@@ -63,6 +64,7 @@ public:
         handle_ = other.handle_;
         end_ = other.end_;
         started_ = other.started_;
+        window_ = std::move(other.window_);
         path_ = std::move(other.path_);
         return *this;
     }
@@ -109,6 +111,11 @@ public:
     /// Writes all of `data` behind what was appended before. After an error a part of it may be there; truncate() takes
     /// it away.
     result<void> append(bytes_view data) {
+        if (data.size() <= mapped_ahead()) {
+            data.copy(window_.memory + (end_ - window_.begin), data.size());
+            end_ += data.size();
+            return {};
+        }
         while (!data.empty()) {
             auto put = detail::uninterrupted([&] { return fs_->write_at(handle_, end_, data); });
             if (put && *put == 0) put = detail::system_failure("write", EIO);  // or we would go on for ever
@@ -118,6 +125,20 @@ public:
         }
         return {};
     }
+
+    /// Reserves disk space for the next `bytes`, zeros until then, and maps it: append() copies into it, without a
+    /// system call. False if that is not to be had, and nothing has changed but perhaps the file's length. As with
+    /// file_system::map_to_write(), a disk that fails may then end the process.
+    bool map_ahead(std::uint64_t bytes) {
+        window_ = {};
+        if (!allocate(end_ + bytes)) return false;
+        const auto memory = fs_->map_to_write(handle_, end_, bytes);
+        if (!memory || *memory == nullptr) return false;
+        window_ = window(*fs_, *memory, end_, bytes);
+        return true;
+    }
+    /// How many bytes may be appended before map_ahead() is to be called again.
+    [[nodiscard]] std::uint64_t mapped_ahead() const noexcept { return window_.end > end_ ? window_.end - end_ : 0; }
 
     /// Begins to bring what was appended to the disk, a piece at a time: for files that are synced at their end.
     void start_sync() {
@@ -132,6 +153,7 @@ public:
         return named(detail::uninterrupted([&] { return fs_->sync(handle_); }));
     }
     result<void> truncate(std::uint64_t size) {
+        window_ = {};  // memory behind the end of a file is not to be touched
         auto done = named(detail::uninterrupted([&] { return fs_->truncate(handle_, size); }));
         if (done) end_ = size;
         if (done) started_ = std::min(started_, size);
@@ -155,10 +177,36 @@ public:
     /// Closes the file and reports what the system says to it; there is no file afterwards. Closing none is fine.
     result<void> close() {
         if (fs_ == nullptr) return {};
+        window_ = {};
         return named(std::exchange(fs_, nullptr)->close(handle_));
     }
 
 private:
+    // A stretch of the file, mapped to be written to.
+    struct window {
+        window() = default;
+        window(file_system& fs, char* mapped, std::uint64_t from, std::uint64_t size) noexcept
+            : memory(mapped), begin(from), end(from + size), fs_(&fs) {}
+        window(window&& other) noexcept { *this = std::move(other); }
+        window& operator=(window&& other) noexcept {
+            if (memory != nullptr) fs_->unmap(memory, end - begin);
+            memory = std::exchange(other.memory, nullptr);
+            begin = other.begin;
+            end = std::exchange(other.end, 0);
+            fs_ = other.fs_;
+            return *this;
+        }
+        ~window() {
+            if (memory != nullptr) fs_->unmap(memory, end - begin);
+        }
+
+        char* memory = nullptr;
+        std::uint64_t begin = 0, end = 0;
+
+    private:
+        file_system* fs_ = nullptr;
+    };
+
     template <class T>
     result<T> named(result<T> done) const {
         if (!done) return std::move(done).error().in(path_);
@@ -171,6 +219,7 @@ private:
     file_system::handle handle_ = -1;
     std::uint64_t end_ = 0;
     std::uint64_t started_ = 0;  // up to where start_sync() was told
+    window window_;
     std::string path_;
 };
 

@@ -58,6 +58,13 @@ public:
         static_cast<void>(file), static_cast<void>(size);
         return nullptr;
     }
+    /// So many bytes of the file from `offset` on, which it must have, as memory to write to, until unmap(). All of it
+    /// is taken from the disk and from memory at once, so that what can go wrong is an error here; but a disk that
+    /// fails later may end the process with SIGBUS. Null: this file system has no such thing.
+    virtual result<char*> map_to_write(handle file, std::uint64_t offset, std::uint64_t size) {
+        static_cast<void>(file), static_cast<void>(offset), static_cast<void>(size);
+        return nullptr;
+    }
     virtual void unmap(const char* mapped, std::uint64_t size) noexcept {
         static_cast<void>(mapped), static_cast<void>(size);
     }

@@ -28,7 +28,7 @@ public:
         switch (mode) {
             case open_mode::read: flags |= O_RDONLY; break;
             case open_mode::read_no_follow: flags |= O_RDONLY | O_NOFOLLOW; break;
-            case open_mode::create_exclusive: flags |= O_WRONLY | O_CREAT | O_EXCL; break;
+            case open_mode::create_exclusive: flags |= O_RDWR | O_CREAT | O_EXCL; break;
         }
         return open_regular(path, flags);
     }
@@ -61,8 +61,8 @@ public:
     void start_sync([[maybe_unused]] handle file, [[maybe_unused]] std::uint64_t offset,
                     [[maybe_unused]] std::uint64_t size) override {
 #if defined(SYNC_FILE_RANGE_WRITE)
-        static_cast<void>(::sync_file_range(file, static_cast<off_t>(offset), static_cast<off_t>(size),
-                                            SYNC_FILE_RANGE_WRITE));
+        static_cast<void>(
+            ::sync_file_range(file, static_cast<off_t>(offset), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE));
 #endif
     }
 
@@ -81,8 +81,27 @@ public:
         if (mapped == MAP_FAILED) return detail::system_failure("mmap", errno);
         return static_cast<const char*>(mapped);
     }
+    result<char*> map_to_write([[maybe_unused]] handle file, [[maybe_unused]] std::uint64_t offset,
+                               [[maybe_unused]] std::uint64_t size) override {
+#if defined(MADV_POPULATE_WRITE)
+        const std::uint64_t lead = offset % page_bytes();
+        const auto whole = static_cast<std::size_t>(lead + size);
+        void* const mapped =
+            ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_SHARED, file, static_cast<off_t>(offset - lead));
+        if (mapped == MAP_FAILED) return detail::system_failure("mmap", errno);
+        if (::madvise(mapped, whole, MADV_POPULATE_WRITE) != 0) {
+            const int sys = errno;
+            ::munmap(mapped, whole);
+            return detail::system_failure("madvise", sys);
+        }
+        return static_cast<char*>(mapped) + lead;
+#else
+        return nullptr;
+#endif
+    }
     void unmap(const char* mapped, std::uint64_t size) noexcept override {
-        ::munmap(const_cast<char*>(mapped), static_cast<std::size_t>(size));
+        const std::uint64_t lead = reinterpret_cast<std::uintptr_t>(mapped) % page_bytes();
+        ::munmap(const_cast<char*>(mapped - lead), static_cast<std::size_t>(lead + size));
     }
 
     result<void> rename(std::string_view from, std::string_view to) override {
@@ -181,6 +200,8 @@ private:
     struct directory_closer {
         void operator()(DIR* directory) const noexcept { ::closedir(directory); }
     };
+
+    static std::uint64_t page_bytes() noexcept { return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)); }
 
     static result<void> checked(std::string_view operation, int outcome) {
         if (outcome != 0) return detail::system_failure(operation, errno);

@@ -53,8 +53,8 @@ public:
         : fs_(&fs), path_(path), len_(intact.value_or(0)), exists_(intact.has_value()), record_(alloc) {}
 
     /// From now on sync() sees to it that there is disk space for so many bytes more than are written: to write where
-    /// the file need not grow makes a sync cheaper. The file is longer than its records then, until close(). 0 for
-    /// none.
+    /// the file need not grow makes a sync cheaper. The file is longer than its records then, until close() or
+    /// rotate(). 0 for none.
     void preallocate(std::uint64_t bytes) noexcept { preallocation_ = bytes; }
 
     /// Writes one record with an encoded write batch in it; on the disk it is after sync(). too_large for a batch of
@@ -77,10 +77,13 @@ public:
         record_.append(piece);
     }
     void add_to_record(std::uint32_t number) { detail::append_le(record_, number); }
-    result<void> append_record() {
+    /// `mapped`: into space that is reserved and mapped, a piece of what preallocate() asked for, as
+    /// io::file::map_ahead() has it; where that cannot be had, written.
+    result<void> append_record(bool mapped = false) {
         if (failure_) return *failure_;
         if (!log_.is_open())
             if (auto started = start(); !started) return started;
+        if (mapped && log_.mapped_ahead() < record_.size()) map_ahead();
         const bytes_view batch = bytes_view(record_).substr(detail::log_header_bytes);
         detail::store_le(record_.data(), static_cast<std::uint32_t>(batch.size()));
         detail::store_le(record_.data() + 4, crc32(batch));
@@ -109,11 +112,7 @@ public:
     /// Syncs and closes the log, of which path() then is all that is left.
     result<void> close() {
         if (failure_) return *failure_;
-        if (allocated_ > len_ && log_.is_open()) {
-            if (auto cut = log_.truncate(len_); !cut) return fail(std::move(cut).error());
-            allocated_ = 0;
-            synced_ = false;
-        }
+        if (auto cut = give_back(); !cut) return fail(std::move(cut).error());
         if (auto named = sync_name(); !named) return named;
         if (auto synced = sync_bytes(); !synced) return synced;
         return log_.close();
@@ -125,6 +124,7 @@ public:
         if (failure_) return *failure_;
         if (!log_.is_open())
             if (auto started = start(); !started) return started;
+        static_cast<void>(give_back());  // or it reads as well with zeros at its end
         if (auto synced = sync_bytes(); !synced) return synced;
         if (auto renamed = fs_->rename(path_, to); !renamed) return std::move(renamed).error().in(path_);
         exists_ = false;
@@ -132,6 +132,7 @@ public:
             return fail(std::move(synced).error());
         static_cast<void>(log_.close());  // everything in it is on the disk
         name_synced_ = true;
+        can_map_ = true;
         len_ = allocated_ = 0;
         return {};
     }
@@ -144,7 +145,25 @@ public:
 
 private:
     static constexpr std::size_t piece_bytes = std::size_t{64} << 10;
+    static constexpr std::uint64_t largest_map = std::uint64_t{128} << 10;
+    // A page that is new in a map costs more than to write so many bytes.
+    static constexpr std::uint64_t largest_mapped = 1024;
     static constexpr std::size_t largest_kept = std::size_t{1} << 20;
+
+    void map_ahead() {
+        const std::uint64_t size = std::min(preallocation_, largest_map);
+        if (!can_map_ || record_.size() > std::min(size, largest_mapped)) return;
+        allocated_ = std::max(allocated_, len_ + size);
+        can_map_ = log_.map_ahead(size);
+    }
+    // What was reserved and is not needed.
+    result<void> give_back() {
+        if (allocated_ <= len_ || !log_.is_open()) return {};
+        if (auto cut = log_.truncate(len_); !cut) return cut;
+        allocated_ = 0;
+        synced_ = false;
+        return {};
+    }
 
     result<void> sync_name() {
         if (name_synced_) return {};
@@ -222,6 +241,7 @@ private:
     bool exists_;                  // something has the log's name
     bool name_synced_ = true;      // and will have it after a crash
     bool synced_ = true;
+    bool can_map_ = true;  // as far as this file has shown
     basic_bytes<Alloc> record_;
     std::optional<error> failure_;
 };
