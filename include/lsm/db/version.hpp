@@ -94,7 +94,8 @@ struct db_memtable {
     std::uint64_t number;           // in the order of their making
     std::vector<std::string> logs;  // names, oldest first; set when it freezes
 
-    db_memtable(std::uint64_t n, const Alloc& alloc) : entries(alloc), number(n) {}
+    db_memtable(std::uint64_t n, std::size_t filter_bytes, const Alloc& alloc)
+        : entries(alloc, filter_bytes), number(n) {}
 };
 
 /// The entries of a memtable as a reader at `at` sees them. Does not own the memtable.
@@ -123,18 +124,20 @@ struct version : std::enable_shared_from_this<version<Alloc>> {
     explicit version(const Alloc& alloc) : memtables(alloc) {}
 };
 
-/// Calls `use` with the newest entry of `key`, tombstones included, while it is in memory, and with the block that it is
-/// in, or null if that is a memtable; not at all if there is none. The caller has entered the reader_slots that
+/// Calls `use` with the newest entry of `key`, tombstones included, while it is in memory, and with the block that it
+/// is in, or null if that is a memtable; not at all if there is none. The caller has entered the reader_slots that
 /// `counted` is of.
 template <class Alloc, class Use>
 result<void> find_newest(const version<Alloc>& in, bytes_view key, sequence at, block_options how,
                          read_counters& counted, Use use) {
-    for (const auto& memtable : in.memtables)
+    const std::uint64_t hash = xxh64(key);
+    for (const auto& memtable : in.memtables) {
+        if (!memtable->entries.may_contain(hash)) continue;
         if (const auto* const seen = memtable->entries.find(key, at)) {
             use(seen->entry(), static_cast<block_contents<Alloc>*>(nullptr));
             return {};
         }
-    const std::uint64_t hash = xxh64(key);
+    }
     std::uint64_t searched = 0;
     std::uint64_t spared = 0;
     const auto look_into = [&](const db_table<Alloc>& t) -> result<bool> {

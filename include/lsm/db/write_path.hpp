@@ -97,7 +97,8 @@ public:
     result<void> close_log() { return log_.close(); }
 
     [[nodiscard]] std::shared_ptr<db_memtable<Alloc>> new_memtable() {
-        return std::allocate_shared<db_memtable<Alloc>>(alloc_, ++memtable_number_, alloc_);
+        return std::allocate_shared<db_memtable<Alloc>>(alloc_, ++memtable_number_,
+                                                        memory_.write_buffer_bytes() / filter_share, alloc_);
     }
 
 private:
@@ -264,6 +265,8 @@ private:
         return out;
     }
 
+    // Of a memtable's memory for its filter: some three bytes for an entry of 100 bytes, which with its node takes 200.
+    static constexpr std::size_t filter_share = 64;
     static constexpr double fastest_rate = 128e6;
     static constexpr unsigned writes_between_looks = 256;
     static constexpr std::uint64_t patience_nanoseconds = 2'000'000'000;

@@ -10,6 +10,7 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/cursor.hpp>
 #include <lsm/core/entry.hpp>
+#include <lsm/core/hash.hpp>
 #include <lsm/core/hex.hpp>
 #include <lsm/core/range.hpp>
 #include <lsm/core/result.hpp>
@@ -17,23 +18,27 @@
 #include <lsm/io/input.hpp>
 #include <lsm/io/sink.hpp>
 #include <lsm/memtable/dump.hpp>
+#include <lsm/memtable/key_filter.hpp>
 #include <lsm/memtable/skip_list.hpp>
 #include <lsm/policy/policies.hpp>
 #include <lsm/policy/typed_cursor.hpp>
 
 namespace lsm::detail {
 
-/// The memtable over bytes: a skip_list, and the length its dump would have.
+/// The memtable over bytes: a skip_list, the length its dump would have, and for whoever looks for keys that are often
+/// not there a filter of `filter_bytes`; three or more for each entry spare nearly all of these searches.
 /// One thread may write while any number read.
 template <class Alloc>
 class memtable_core {
 public:
-    explicit memtable_core(const Alloc& alloc) : alloc_(alloc), entries_(alloc) {}
+    explicit memtable_core(const Alloc& alloc, std::size_t filter_bytes = 0)
+        : alloc_(alloc), entries_(alloc), filter_(filter_bytes, alloc) {}
 
     /// Requires a key and value of at most max_length bytes, and `at` not below any sequence used before. If Alloc
     /// throws, nothing has changed.
     void add(bytes_view key, entry_view entry, sequence at) {
         const auto* const hidden = entries_.add(key, entry, at);
+        if (filter_.memory_bytes() != 0) filter_.add(xxh64(key));
         std::uint64_t bytes = size_bytes() + entry.value.size();
         if (hidden != nullptr) {
             bytes -= hidden->value_length;
@@ -55,9 +60,12 @@ public:
         return node != nullptr && node->key() == key ? node->seen(at) : nullptr;
     }
 
+    /// False for most keys that find() does not find, and for no other. `hash` is the key's xxh64().
+    [[nodiscard]] bool may_contain(std::uint64_t hash) const noexcept { return filter_.may_contain(hash); }
+
     [[nodiscard]] std::size_t len() const noexcept { return len_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_.load(std::memory_order_relaxed); }
-    [[nodiscard]] std::size_t memory_bytes() const noexcept { return entries_.memory_bytes(); }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return entries_.memory_bytes() + filter_.memory_bytes(); }
     /// Of these, what is not left for more entries. The writer only.
     [[nodiscard]] std::size_t used_bytes() const noexcept { return entries_.used_bytes(); }
     [[nodiscard]] const skip_list<Alloc>& entries() const noexcept { return entries_; }
@@ -66,6 +74,7 @@ public:
 private:
     [[no_unique_address]] Alloc alloc_;
     skip_list<Alloc> entries_;
+    key_filter<Alloc> filter_;
     std::atomic<std::size_t> len_ = 0;
     std::atomic<std::uint64_t> size_bytes_ = dump_header_bytes;
     std::atomic<sequence> newest_ = 0;
@@ -128,14 +137,10 @@ class basic_memtable {
 public:
     using policies_type = Policies;
     using lookup = basic_lookup<typename Policies::value_view>;
-    using cursor =
-        typed_cursor<Policies, detail::range_cursor<detail::memtable_cursor<alloc>, alloc>, true>;
+    using cursor = typed_cursor<Policies, detail::range_cursor<detail::memtable_cursor<alloc>, alloc>, true>;
 
-    basic_memtable()
-        requires std::default_initializable<alloc>
-        : basic_memtable(alloc()) {}
-    explicit basic_memtable(const alloc& allocator)
-        : core_(std::allocate_shared<core>(allocator, allocator)) {}
+    basic_memtable() requires std::default_initializable<alloc> : basic_memtable(alloc()) {}
+    explicit basic_memtable(const alloc& allocator) : core_(std::allocate_shared<core>(allocator, allocator)) {}
     basic_memtable(basic_memtable&&) noexcept = default;
     basic_memtable& operator=(basic_memtable&&) noexcept = default;
 

@@ -135,7 +135,8 @@ public:
     }
     /// The last node whose key is below `key`; null if there is none. Expected O(log n).
     [[nodiscard]] const node* last_below(bytes_view key) const noexcept {
-        return unless_head(descend([&, prefix = leading_number(key)](const node* n) { return n->below(key, prefix); }).at);
+        return unless_head(
+            descend([&, prefix = leading_number(key)](const node* n) { return n->below(key, prefix); }).at);
     }
     [[nodiscard]] const node* last() const noexcept {
         return unless_head(descend([](const node*) { return true; }).at);

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace lsm::detail {
+
+/// Which keys a memtable may have, by their hashes: a Bloom filter of four bits for each key, all of them in one word,
+/// so that a question is one load. One thread may add while any number ask: what was added before something that the
+/// asker has acquired is seen.
+///
+/// A filter that was made too small, or of no words, says yes more often than it need, never no by mistake.
+template <class Alloc>
+class key_filter {
+    using word = std::atomic<std::uint64_t>;
+
+public:
+    key_filter(std::size_t bytes, const Alloc& alloc) : words_(bytes / sizeof(word), alloc) {}
+
+    void add(std::uint64_t hash) noexcept {
+        if (words_.empty()) return;
+        word& of_key = words_[place(hash)];
+        of_key.store(of_key.load(std::memory_order_relaxed) | bits(hash), std::memory_order_relaxed);
+    }
+    [[nodiscard]] bool may_contain(std::uint64_t hash) const noexcept {
+        if (words_.empty()) return true;
+        return (words_[place(hash)].load(std::memory_order_relaxed) & bits(hash)) == bits(hash);
+    }
+    [[nodiscard]] std::size_t memory_bytes() const noexcept { return words_.size() * sizeof(word); }
+
+private:
+    // The upper half of the hash says which word, the lower one which bits of it.
+    [[nodiscard]] std::size_t place(std::uint64_t hash) const noexcept {
+        return static_cast<std::size_t>((hash >> 32) * words_.size() >> 32);
+    }
+    [[nodiscard]] static std::uint64_t bits(std::uint64_t hash) noexcept {
+        std::uint64_t out = 0;
+        for (int i = 0; i < 4; ++i, hash >>= 6) out |= std::uint64_t{1} << (hash & 63);
+        return out;
+    }
+
+    std::vector<word, typename std::allocator_traits<Alloc>::template rebind_alloc<word>> words_;
+};
+
+}  // namespace lsm::detail
