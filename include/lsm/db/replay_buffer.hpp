@@ -10,6 +10,7 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/coding.hpp>
 #include <lsm/core/entry.hpp>
+#include <lsm/core/prefix_search.hpp>
 #include <lsm/memtable/memtable.hpp>
 #include <lsm/policy/arena.hpp>
 
@@ -33,7 +34,7 @@ public:
         bytes_view key;
         entry_view entry;
         while (reader.next(key, entry)) {
-            common_ = items_.empty() ? key : common_.substr(0, common_length(common_, key));
+            common_ = items_.empty() ? key : common_.substr(0, shared_prefix(common_, key));
             items_.push_back(
                 {0, key.data(), static_cast<std::uint32_t>(key.size()), static_cast<std::uint32_t>(items_.size())});
         }
@@ -47,6 +48,7 @@ public:
     void drain(memtable_core<Alloc>& to, sequence at) {
         // What all keys begin with tells nothing: the eight bytes behind it decide most comparisons without a look at
         // the keys.
+        if (to.len() == 0) to.expect(common_);
         for (item& i : items_) i.prefix = leading_number(i.key().substr(common_.size()));
         std::sort(items_.begin(), items_.end(), [](const item& a, const item& b) {
             if (a.prefix != b.prefix) return a.prefix < b.prefix;
@@ -61,6 +63,7 @@ public:
             to.add(items_[n].key(), items_[n].entry(), at);
         }
         items_.clear();
+        common_ = {};
         memory_ = new_arena();
     }
 
@@ -81,12 +84,6 @@ private:
         }
     };
 
-    [[nodiscard]] static std::size_t common_length(bytes_view a, bytes_view b) noexcept {
-        const std::size_t most = std::min(a.size(), b.size());
-        std::size_t n = 0;
-        while (n < most && a[n] == b[n]) ++n;
-        return n;
-    }
     [[nodiscard]] auto new_arena() const { return std::allocate_shared<basic_arena<Alloc>>(alloc_, alloc_); }
 
     [[no_unique_address]] Alloc alloc_;

@@ -152,6 +152,7 @@ private:
     // Freezes the memtable and its log. What needs memory is done before the log has its new name.
     result<void> rotate() {
         auto fresh = new_memtable();
+        fresh->entries.expect(active_->entries.common_prefix());
         auto next = versions_.prepare();
         active_->logs = {frozen_log_name(log_number_ + 1)};
         if (auto rotated = log_.rotate(joined(directory_, active_->logs.front())); !rotated)

@@ -12,6 +12,7 @@
 #include <lsm/core/entry.hpp>
 #include <lsm/core/hash.hpp>
 #include <lsm/core/hex.hpp>
+#include <lsm/core/prefix_search.hpp>
 #include <lsm/core/range.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/fwd.hpp>
@@ -48,6 +49,14 @@ public:
         }
         size_bytes_.store(bytes, std::memory_order_relaxed);
         newest_.store(at, std::memory_order_release);
+    }
+    /// As skip_list::expect().
+    void expect(bytes_view prefix) { entries_.expect(prefix); }
+    /// What all keys begin with; nothing if there are none. The writer only.
+    [[nodiscard]] bytes_view common_prefix() const noexcept {
+        if (entries_.first() == nullptr) return {};
+        const bytes_view first = entries_.first()->key();
+        return first.substr(0, shared_prefix(first, entries_.last()->key()));
     }
     /// As skip_list::reserve().
     void reserve(std::size_t entries, std::size_t bytes) { entries_.reserve(entries, bytes); }

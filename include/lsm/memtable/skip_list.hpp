@@ -29,8 +29,9 @@ inline constexpr sequence newest_sequence = ~sequence{0};
 /// links it in (release; readers load with acquire), and nothing is taken out or moved until the whole list goes. A
 /// reader that asks for sequence s sees the newest version written at s or before.
 ///
-/// After W. Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees" (1990). Nodes carry the first bytes of
-/// their key as a number, which decides most comparisons without a look at the key.
+/// After W. Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees" (1990). Nodes carry eight bytes of their
+/// key as a number, which decides most comparisons without a look at the key: those behind what all keys are expected
+/// to begin with.
 template <class Alloc>
 class skip_list {
 public:
@@ -51,8 +52,8 @@ public:
     // Behind a node lie its links, `height` of them, and then its key.
     class alignas(alignof(link)) node {
     public:
-        node(bytes_view key, std::uint64_t prefix, unsigned height, const version* only) noexcept
-            : prefix_(prefix), newest_(only), key_length_(static_cast<std::uint32_t>(key.size())), height_(height) {
+        node(bytes_view key, std::uint64_t number, unsigned height, const version* only) noexcept
+            : number_(number), newest_(only), key_length_(static_cast<std::uint32_t>(key.size())), height_(height) {
             for (unsigned level = 0; level < height; ++level) ::new (static_cast<void*>(links() + level)) link(nullptr);
             key.copy(reinterpret_cast<char*>(links() + height), key.size());
         }
@@ -63,11 +64,11 @@ public:
         [[nodiscard]] bytes_view key() const noexcept {
             return {reinterpret_cast<const char*>(const_cast<node*>(this)->links() + height_), key_length_};
         }
-        [[nodiscard]] bool below(bytes_view key, std::uint64_t prefix) const noexcept {
-            return prefix_ != prefix ? prefix_ < prefix : this->key() < key;
+        [[nodiscard]] bool below(bytes_view key, std::uint64_t number) const noexcept {
+            return number_ != number ? number_ < number : this->key() < key;
         }
-        [[nodiscard]] bool equals(bytes_view key, std::uint64_t prefix) const noexcept {
-            return prefix_ == prefix && this->key() == key;
+        [[nodiscard]] bool equals(bytes_view key, std::uint64_t number) const noexcept {
+            return number_ == number && this->key() == key;
         }
 
         [[nodiscard]] node* next(unsigned level) const noexcept {
@@ -88,30 +89,35 @@ public:
     private:
         [[nodiscard]] link* links() noexcept { return reinterpret_cast<link*>(this + 1); }
 
-        std::uint64_t prefix_;
+        std::uint64_t number_;
         std::atomic<const version*> newest_;
         std::uint32_t key_length_;
         std::uint32_t height_;
     };
 
-    explicit skip_list(const Alloc& alloc) : memory_(alloc), head_(make_node({}, most_levels, nullptr)) {
+    explicit skip_list(const Alloc& alloc)
+        : memory_(alloc), expected_(alloc), head_(make_node({}, 0, most_levels, nullptr)) {
         path_.fill(head_);
     }
     skip_list(const skip_list&) = delete;
     skip_list& operator=(const skip_list&) = delete;
 
+    /// Most keys will begin with these bytes; a guess that is wrong costs time. Requires that the list is empty, and
+    /// that nobody reads it yet. If Alloc throws, nothing has changed.
+    void expect(bytes_view prefix) { expected_.assign(prefix); }
+
     /// Adds a version of `key` and returns the one it hides, if any. Expected O(log n); O(1) when the key lies next to
     /// the one written before. If Alloc throws, nothing has changed. The writer only.
     const version* add(bytes_view key, entry_view entry, sequence at) {
-        const std::uint64_t prefix = leading_number(key);
-        node* found = locate(key, prefix);
+        const std::uint64_t number = number_of(key);
+        node* found = locate(key, number);
         if (found != nullptr) {
             const version* const hidden = found->newest();
             found->set_newest(make_version(entry, hidden, at));
             return hidden;
         }
         const unsigned height = random_height();
-        node* const fresh = make_node(key, height, make_version(entry, nullptr, at));
+        node* const fresh = make_node(key, number, height, make_version(entry, nullptr, at));
         for (unsigned level = 0; level < height; ++level) {
             fresh->set_next(level, path_[level]->next(level));
             path_[level]->set_next(level, fresh);
@@ -131,12 +137,11 @@ public:
 
     /// The first node whose key is not below `key`; null if there is none. Expected O(log n).
     [[nodiscard]] const node* not_below(bytes_view key) const noexcept {
-        return descend([&, prefix = leading_number(key)](const node* n) { return n->below(key, prefix); }).behind;
+        return descend([&, number = number_of(key)](const node* n) { return n->below(key, number); }).behind;
     }
     /// The last node whose key is below `key`; null if there is none. Expected O(log n).
     [[nodiscard]] const node* last_below(bytes_view key) const noexcept {
-        return unless_head(
-            descend([&, prefix = leading_number(key)](const node* n) { return n->below(key, prefix); }).at);
+        return unless_head(descend([&, number = number_of(key)](const node* n) { return n->below(key, number); }).at);
     }
     [[nodiscard]] const node* last() const noexcept {
         return unless_head(descend([](const node*) { return true; }).at);
@@ -154,9 +159,17 @@ private:
         entry.value.copy(reinterpret_cast<char*>(out + 1), entry.value.size());
         return out;
     }
-    node* make_node(bytes_view key, unsigned height, const version* only) {
+    node* make_node(bytes_view key, std::uint64_t number, unsigned height, const version* only) {
         void* const raw = memory_.allocate(node::bytes(key, height), alignof(node));
-        return ::new (raw) node(key, leading_number(key), height, only);
+        return ::new (raw) node(key, number, height, only);
+    }
+
+    // In the order of the keys, equal numbers aside: a key that does not begin as expected is below or above all that
+    // do.
+    [[nodiscard]] std::uint64_t number_of(bytes_view key) const noexcept {
+        const int order = key.substr(0, expected_.size()).compare(expected_);
+        if (order != 0) return order < 0 ? 0 : ~std::uint64_t{0};
+        return leading_number(key.substr(expected_.size()));
     }
 
     struct place {
@@ -185,25 +198,25 @@ private:
     // The node of `key`, or null; then path_ holds, for each level, the last node below `key`. The path of the write
     // before serves again if `key` lies between the node it ends in and the next one: so keys in order are not searched
     // for.
-    [[nodiscard]] node* locate(bytes_view key, std::uint64_t prefix) noexcept {
+    [[nodiscard]] node* locate(bytes_view key, std::uint64_t number) noexcept {
         node* const last = path_[0];
-        if (last == head_ || last->below(key, prefix)) {
+        if (last == head_ || last->below(key, number)) {
             node* const next = last->next(0);
-            if (next == nullptr || !next->below(key, prefix))
-                return next != nullptr && next->equals(key, prefix) ? next : nullptr;
+            if (next == nullptr || !next->below(key, number))
+                return next != nullptr && next->equals(key, number) ? next : nullptr;
         }
         node* at = head_;
         node* stop = nullptr;
         for (unsigned level = most_levels; level-- > 0;) {
             node* next = at->next(level);
-            while (next != stop && next->below(key, prefix)) {
+            while (next != stop && next->below(key, number)) {
                 at = next;
                 next = at->next(level);
             }
             path_[level] = at;
             stop = next;
         }
-        return stop != nullptr && stop->equals(key, prefix) ? stop : nullptr;
+        return stop != nullptr && stop->equals(key, number) ? stop : nullptr;
     }
 
     [[nodiscard]] unsigned random_height() noexcept {
@@ -216,6 +229,7 @@ private:
     }
 
     basic_arena<Alloc> memory_;
+    basic_bytes<Alloc> expected_;
     node* const head_;
     std::array<node*, most_levels> path_;
     std::uint64_t random_ = 0x9e3779b97f4a7c15;
