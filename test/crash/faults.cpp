@@ -226,13 +226,13 @@ void read_only(run& p) {
 }
 
 std::vector<scenario> all_scenarios() {
-    auto how = small(compaction_style::none);
+    auto how = tiny(compaction_style::none);
     how.log_preallocation_bytes = 300;
     how.wal_recovery = lsm::wal::recovery::point_in_time;
     auto strict = how;
     strict.wal_recovery = lsm::wal::recovery::strict_tail;
     auto compacting = strict;
-    compacting.compaction = small(compaction_style::leveled).compaction;
+    compacting.compaction = tiny(compaction_style::leveled).compaction;
     compacting.write_buffer_bytes = 2048;
     auto uncached = strict;
     uncached.block_cache_bytes = 0;

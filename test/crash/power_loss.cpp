@@ -308,8 +308,8 @@ struct workload {
 };
 
 std::vector<workload> all_workloads() {
-    const auto none = small(compaction_style::none);
-    auto unsynced_options = none, mixed_options = none, leveled = small(compaction_style::leveled);
+    const auto none = tiny(compaction_style::none);
+    auto unsynced_options = none, mixed_options = none, leveled = tiny(compaction_style::leveled);
     unsynced_options.sync = false;
     mixed_options.wal_recovery = lsm::wal::recovery::point_in_time;
     auto preallocating = none;
@@ -329,7 +329,7 @@ std::vector<workload> all_workloads() {
         {"rotation", alone(rotation), rotating},
         {"flush", alone(flush), none},
         {"leveled", alone(compaction), leveled},
-        {"tiered", alone(compaction), small(compaction_style::size_tiered)},
+        {"tiered", alone(compaction), tiny(compaction_style::size_tiered)},
         {"checkpoint", alone(checkpoint), leveled},
         {"recovery", alone(recovery), recovering, 3},
         {"repair", repair, none, 4},

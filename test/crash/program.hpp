@@ -12,8 +12,9 @@
 #include <vector>
 
 #include <lsm/db/db.hpp>
-#include <lsm/io/executor.hpp>
 #include <lsm/io/simulated_file_system.hpp>
+
+#include "support/tiny.hpp"
 
 /// A program that uses a database on a simulated disk and knows what must be in it: what both crash tests run.
 namespace lsm::test {
@@ -32,12 +33,12 @@ T must(result<T> outcome, std::string_view what) {
     if constexpr (!std::is_void_v<T>) return *std::move(outcome);
 }
 
-using contents = std::map<bytes, bytes>;
+using contents = std::map<bytes, std::optional<bytes>>;
 /// Keys and their values; nothing is a deletion.
 using operations = std::vector<std::pair<bytes, std::optional<bytes>>>;
 
 inline void apply(const operations& batch, contents& to) {
-    for (const auto& [key, value] : batch) value ? void(to[key] = *value) : void(to.erase(key));
+    for (const auto& [key, value] : batch) value ? void(to[key] = value) : void(to.erase(key));
 }
 
 inline write_batch encoded(const operations& batch) {
@@ -100,31 +101,7 @@ private:
     std::size_t durable_ = 0;
 };
 
-/// Sizes so small that some dozen writes flush, compact and fill levels.
-inline options small(compaction_style style) {
-    static io::inline_executor at_once;
-    options out;
-    out.write_buffer_bytes = 4096;
-    out.block_bytes = 256;
-    out.block_cache_bytes = 16384;
-    out.compaction.style = style;
-    out.compaction.level0_trigger = 3;
-    out.compaction.level0_slowdown = out.compaction.level0_stop = 1000;  // no delays
-    out.compaction.level_factor = 3;
-    out.compaction.level1_bytes = 4096;
-    out.compaction.target_table_bytes = 1024;
-    out.log_preallocation_bytes = 0;
-    out.executor = &at_once;
-    return out;
-}
-
-inline contents contents_of(const db& from) {
-    contents out;
-    auto at = from.scan();
-    for (const auto& [key, value] : at) out.emplace_hint(out.end(), key, bytes(value));
-    must(at.status(), "scan");
-    return out;
-}
+inline contents contents_of(const db& from) { return must(scanned(from), "scan"); }
 
 class program {
 public:

@@ -1,10 +1,6 @@
-#include <atomic>
+#include <algorithm>
 #include <cerrno>
-#include <optional>
-#include <set>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include <lsm/db/db.hpp>
 
@@ -15,102 +11,6 @@ namespace {
 
 using namespace lsm::test;
 using lsm::errc;
-
-/// Does things to a database of which some fail, and knows what may be in it afterwards.
-class careful_user {
-public:
-    // Busy: every write freezes a memtable, and disk space is reserved for the log.
-    careful_user(lsm::io::file_system& real, bool busy) : fs(real), how_(plain({.file_system = &fs})) {
-        if (busy) how_.write_buffer_bytes = 1;
-        if (busy) how_.log_preallocation_bytes = 200;
-        possible_.insert(entry_map());
-    }
-
-    void open() {
-        first_cause_.reset();
-        auto opened = lsm::db::open("db", how_);
-        if (opened) db_.emplace(*std::move(opened));
-    }
-    void close() {
-        if (db_) static_cast<void>(db_->close());
-        db_.reset();
-    }
-    void flush() {
-        if (db_) check_refusal(db_->flush());
-    }
-    void write(const entry_list& batch) {
-        if (!db_) return;
-        const auto calls = fs.calls.size();
-        const bool poisoned = first_cause_.has_value();
-        const auto done = db_->write(batch_of(batch));
-        check_refusal(done);
-        if (!done && fs.calls.size() == calls) return;  // never got to the disk
-        CHECK((!poisoned || !done));
-        std::set<entry_map> next;
-        for (entry_map contents : possible_) {
-            if (!done) next.insert(contents);
-            for (const auto& [key, value] : batch) value ? void(contents[key] = value) : void(contents.erase(key));
-            next.insert(contents);
-        }
-        possible_ = std::move(next);
-        // In memory there is no doubt about it.
-        for (const auto& [key, value] : batch) {
-            const auto seen = db_->get(key);
-            if (done && seen) CHECK(*seen == value);
-        }
-    }
-
-    /// Whether `contents` can be what all acknowledged writes and none, some or all of the others made.
-    [[nodiscard]] bool possible(const entry_map& contents) const { return possible_.contains(contents); }
-    [[nodiscard]] std::size_t doubts() const { return possible_.size(); }
-
-    watched_file_system fs;
-
-private:
-    // Once the database takes no more writes, it says so and why every time, without a look at the disk.
-    void check_refusal(const lsm::result<void>& done) {
-        if (first_cause_) {
-            REQUIRE_FALSE(done);
-            CHECK(done.error().what == *first_cause_);
-        } else if (!done && done.error().what.find("takes no more writes") != std::string::npos) {
-            first_cause_ = done.error().what;
-        }
-    }
-
-    lsm::options how_;
-    std::optional<lsm::db> db_;
-    std::set<entry_map> possible_;
-    std::optional<std::string> first_cause_;
-};
-
-void use(careful_user& user) {
-    user.open();
-    user.write({{"a", "1"}});
-    user.write({{"a", "2"}, {"b", "2"}, {"c", "2"}});
-    user.flush();
-    user.write({{"b", deleted}, {"d", "3"}});
-    user.close();
-    user.open();
-    user.write({{"c", deleted}, {"e", "4"}});
-    user.write({{"f", lsm::bytes(300, 'f')}, {"a", deleted}});
-    user.flush();
-    user.write({{"g", "5"}, {"a", "6"}});
-    user.flush();
-    user.close();
-}
-
-void check_after(careful_user& user, lsm::io::file_system& memory) {
-    user.fs.fault = nullptr;
-    for (int round = 0; round < 2; ++round) {
-        auto db = must(lsm::db::open("db", plain({.file_system = &memory})));
-        const auto contents = contents_of(db);
-        CHECK(user.possible(contents));
-        must(db.put("written", "afterwards"));
-        must(db.del("written"));
-        must(db.flush());
-        CHECK(contents_of(db) == contents);
-    }
-}
 
 // Opens a database with one entry, lets the first call with this text fail, and writes and flushes.
 struct failing_once {
@@ -132,34 +32,6 @@ struct failing_once {
 };
 
 }  // namespace
-
-TEST_CASE("faults: whichever call fails no acknowledged write is lost and no batch is torn") {
-    const int sys = GENERATE(EIO, ENOSPC);
-    const bool for_good = GENERATE(false, true);
-    const bool short_writes = GENERATE(false, true);
-    const bool busy = GENERATE(false, true);
-    INFO("errno " << sys << (for_good ? ", all later calls" : ", one call") << (short_writes ? ", short writes" : "")
-                  << (busy ? ", busy" : ""));
-    std::size_t fail_at = 0;
-    for (bool reached = true; reached; ++fail_at) {
-        INFO("call " << fail_at);
-        lsm::io::memory_file_system memory;
-        careful_user user(memory, busy);
-        user.fs.short_writes = short_writes;
-        std::string failed;
-        user.fs.fault = [&](std::size_t number, const std::string& call) {
-            if (number == fail_at) failed = call;
-            return number == fail_at || (for_good && number > fail_at) ? sys : 0;
-        };
-        use(user);
-        INFO("which is " << failed);
-        reached = !failed.empty();
-        check_after(user, memory);
-        CHECK(user.fs.open_files() == 0);
-        if (!reached) CHECK(user.doubts() == 1);
-    }
-    CHECK(fail_at > 60);
-}
 
 TEST_CASE("faults: a failed write or sync of the log or MANIFEST is the cause of every later refusal") {
     const std::string call = GENERATE(as<std::string>(), "write db/wal.log", "sync db/wal.log", "write db/MANIFEST.tmp",
@@ -245,35 +117,6 @@ TEST_CASE("faults: a table that cannot be written leaves the memtable and the lo
     must(with.db.close());
     CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}, {"b", "2"}});
     CHECK(database_files(with.memory, "db").size() == 3);  // MANIFEST and the tables
-}
-
-// Catch's macros are not for threads, so threads count.
-TEST_CASE("faults: many threads flush while every other table cannot be written") {
-    lsm::io::memory_file_system memory;
-    watched_file_system fs(memory);
-    auto how = plain({.file_system = &fs});
-    how.executor = nullptr;
-    auto db = must(lsm::db::open("db", how));
-    fs.fault = [tables = 0](std::size_t, const std::string& call) mutable {
-        return call.starts_with("create db/sst-") && ++tables % 2 == 1 ? EIO : 0;
-    };
-    constexpr int rounds = 100;
-    std::atomic<int> unexpected = 0;
-    std::vector<std::thread> threads;
-    for (int t = 0; t < 4; ++t)
-        threads.emplace_back([&, key = "key" + std::to_string(t)] {
-            for (int i = 0; i < rounds; ++i) {
-                if (!db.put(key, std::to_string(i))) ++unexpected;
-                if (const auto flushed = db.flush(); !flushed && flushed.error().sys != EIO) ++unexpected;
-            }
-        });
-    for (auto& thread : threads) thread.join();
-    CHECK(unexpected == 0);
-    must(db.close());
-    fs.fault = nullptr;
-    entry_map expected;
-    for (int t = 0; t < 4; ++t) expected["key" + std::to_string(t)] = std::to_string(rounds - 1);
-    CHECK(contents_of(must(lsm::db::open("db", plain({.file_system = &memory})))) == expected);
 }
 
 TEST_CASE("faults: a full disk at the MANIFEST leaves the flush to be tried again") {

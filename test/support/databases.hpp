@@ -9,6 +9,7 @@
 #include <lsm/io/memory_file_system.hpp>
 
 #include "support/entries.hpp"
+#include "support/tiny.hpp"
 
 /// What the tests of a database need to make, see and compare its directory.
 namespace lsm::test {
@@ -50,16 +51,6 @@ inline bytes log_of(const std::vector<entry_list>& batches) {
     return out;
 }
 
-/// The options, for a database that does nothing by itself but what its calls do, and whose files hold nothing but what
-/// was written.
-inline options plain(options given = {}) {
-    static io::inline_executor at_once;
-    given.executor = &at_once;
-    given.compaction.style = compaction_style::none;
-    given.log_preallocation_bytes = 0;
-    return given;
-}
-
 /// A memory file system with a database directory "db" in it, files of which can be written by hand.
 struct memory_directory {
     memory_directory() { must(fs.make_directory("db")); }
@@ -95,13 +86,7 @@ bytes view_bytes(const basic_db<Policies>& from, bool drop_tombstones = true) {
 }
 
 /// All keys with a value, by a scan.
-inline entry_map contents_of(const db& from) {
-    auto at = from.scan();
-    entry_map out;
-    for (const auto& [key, value] : at) out.emplace_hint(out.end(), key, bytes(value));
-    must(at.status());
-    return out;
-}
+inline entry_map contents_of(const db& from) { return must(scanned(from)); }
 
 /// The value of a key, which must be readable; nothing if there is none.
 inline optional_value value_in(const db& from, bytes_view key) { return must(from.get(key)); }

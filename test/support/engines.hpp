@@ -14,26 +14,6 @@
 /// What the tests of flushes and compactions share.
 namespace lsm::test {
 
-/// The options, for a database that does everything inside the calls that make it necessary.
-inline options at_once(options given) {
-    given.executor = plain().executor;
-    given.log_preallocation_bytes = 0;
-    return given;
-}
-
-/// Sizes so small that some hundred writes flush, compact and fill levels.
-inline options tiny(compaction_style style, options given = {}) {
-    given.write_buffer_bytes = 4096;
-    given.block_bytes = 256;
-    given.compaction.style = style;
-    given.compaction.level0_trigger = 3;
-    given.compaction.level0_slowdown = given.compaction.level0_stop = 12;  // no delays
-    given.compaction.level_factor = 3;
-    given.compaction.level1_bytes = 8192;
-    given.compaction.target_table_bytes = 2048;
-    return at_once(given);
-}
-
 /// Keeps what it is told.
 class event_log final : public event_listener {
 public:

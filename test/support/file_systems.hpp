@@ -12,6 +12,7 @@
 #include <lsm/io/simulated_file_system.hpp>
 
 #include "support/files.hpp"
+#include "support/forwarding_file_system.hpp"
 #include "support/results.hpp"
 
 namespace lsm::test {
@@ -49,50 +50,38 @@ inline bool is_there(io::file_system& fs, std::string_view path) {
 }
 
 /// Reads and writes one byte at a time, and interrupts every other call that the system may interrupt.
-class trickling_file_system final : public io::file_system {
+class trickling_file_system final : public forwarding_file_system {
 public:
-    explicit trickling_file_system(io::file_system& inner) : inner_(inner) {}
+    using forwarding_file_system::forwarding_file_system;
 
     std::size_t interruptions = 0;
     std::size_t reads = 0;
 
-    result<handle> open(std::string_view path, io::open_mode mode) override { return inner_.open(path, mode); }
-    result<void> close(handle file) override { return inner_.close(file); }
     result<std::size_t> read_at(handle file, std::uint64_t offset, std::span<char> into) override {
         if (interrupted()) return interruption();
         ++reads;
-        return inner_.read_at(file, offset, into.first(std::min<std::size_t>(into.size(), 1)));
+        return forwarding_file_system::read_at(file, offset, into.first(std::min<std::size_t>(into.size(), 1)));
     }
     result<std::size_t> write_at(handle file, std::uint64_t offset, bytes_view data) override {
         if (interrupted()) return interruption();
-        return inner_.write_at(file, offset, data.substr(0, 1));
+        return forwarding_file_system::write_at(file, offset, data.substr(0, 1));
     }
     result<void> sync_data(handle file) override {
         if (interrupted()) return interruption();
-        return inner_.sync_data(file);
+        return forwarding_file_system::sync_data(file);
     }
     result<void> sync(handle file) override {
         if (interrupted()) return interruption();
-        return inner_.sync(file);
+        return forwarding_file_system::sync(file);
     }
-    result<std::uint64_t> size(handle file) override { return inner_.size(file); }
     result<void> truncate(handle file, std::uint64_t size) override {
         if (interrupted()) return interruption();
-        return inner_.truncate(file, size);
+        return forwarding_file_system::truncate(file, size);
     }
     result<void> allocate(handle file, std::uint64_t size) override {
         if (interrupted()) return interruption();
-        return inner_.allocate(file, size);
+        return forwarding_file_system::allocate(file, size);
     }
-    result<void> rename(std::string_view from, std::string_view to) override { return inner_.rename(from, to); }
-    result<void> link(std::string_view from, std::string_view to) override { return inner_.link(from, to); }
-    result<void> remove(std::string_view path) override { return inner_.remove(path); }
-    result<void> make_directory(std::string_view path) override { return inner_.make_directory(path); }
-    result<void> sync_directory(std::string_view path) override { return inner_.sync_directory(path); }
-    result<void> list(std::string_view path, detail::function_ref<void(std::string_view)> each) override {
-        return inner_.list(path, each);
-    }
-    result<handle> lock(std::string_view path) override { return inner_.lock(path); }
 
 private:
     bool interrupted() {
@@ -102,7 +91,6 @@ private:
     }
     static error interruption() { return detail::system_failure("injected", EINTR); }
 
-    io::file_system& inner_;
     bool turn_ = false;
 };
 

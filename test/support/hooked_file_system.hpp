@@ -15,9 +15,9 @@
 namespace lsm::test {
 
 /// Another file system, for many threads: every call goes through a hook first, which may take its time, and may give
-/// the errno that the call is to fail with, undone; 0 lets it pass. The path is the one that a file was opened under.
-/// Closing has no hook.
-class hooked_file_system final : public io::file_system {
+/// the errno that the call is to fail with, undone; 0 lets it pass. The path is the name that a file has at that time;
+/// of a rename and a link it is "<from> <to>". A close that fails gives the handle back all the same.
+class hooked_file_system : public io::file_system {
 public:
     using hook = std::function<int(std::string_view operation, std::string_view path)>;
 
@@ -34,11 +34,13 @@ public:
                                   [&] { return inner_.open(path, mode); }));
     }
     result<void> close(handle file) override {
+        auto done = hooked("close", name(file), [] { return result<void>(); });
         {
             const std::lock_guard guard(mutex_);
-            names_.erase(file);
+            names_.erase(file);  // before another thread can be given the same handle
         }
-        return inner_.close(file);
+        auto closed = inner_.close(file);
+        return done ? std::move(closed) : std::move(done);
     }
     result<std::size_t> read_at(handle file, std::uint64_t offset, std::span<char> into) override {
         return hooked("read", name(file), [&] { return inner_.read_at(file, offset, into); });
@@ -62,10 +64,15 @@ public:
         return hooked("allocate", name(file), [&] { return inner_.allocate(file, size); });
     }
     result<void> rename(std::string_view from, std::string_view to) override {
-        return hooked("rename", to, [&] { return inner_.rename(from, to); });
+        auto done = hooked("rename", both(from, to), [&] { return inner_.rename(from, to); });
+        const std::lock_guard guard(mutex_);
+        if (done)
+            for (auto& [file, path] : names_)
+                if (path == from) path = to;
+        return done;
     }
     result<void> link(std::string_view from, std::string_view to) override {
-        return hooked("link", to, [&] { return inner_.link(from, to); });
+        return hooked("link", both(from, to), [&] { return inner_.link(from, to); });
     }
     result<void> remove(std::string_view path) override {
         return hooked("remove", path, [&] { return inner_.remove(path); });
@@ -84,12 +91,14 @@ public:
     }
 
 private:
+    static std::string both(std::string_view from, std::string_view to) {
+        return std::string(from).append(" ").append(to);
+    }
     template <class Call>
     auto hooked(std::string_view operation, std::string_view path, Call call) -> decltype(call()) {
         if (const int sys = before_(operation, path); sys != 0) return detail::system_failure(operation, sys);
         return call();
     }
-    // The system gives a number out again only after close() has forgotten it here.
     result<handle> named(std::string_view path, result<handle> file) {
         if (!file) return file;
         const std::lock_guard guard(mutex_);

@@ -25,6 +25,7 @@
 #include <lsm/db/options.hpp>
 #include <lsm/db/recovery.hpp>
 #include <lsm/db/statistics.hpp>
+#include <lsm/db/table_maker.hpp>
 #include <lsm/db/table_store.hpp>
 #include <lsm/db/verify.hpp>
 #include <lsm/db/version_store.hpp>
@@ -73,8 +74,9 @@ public:
           versions_(readers_, bell_, alloc),
           memory_(options_, shared_),
           tables_(fs, directory_, shared_, versions_, health_, alloc),
-          maintenance_(fs, directory_, options_, opts.executor != nullptr ? *opts.executor : own_executor_, tables_,
-                       versions_, memory_, health_, counted_, alloc),
+          maker_(fs, directory_, options_, tables_, versions_, memory_, health_, counted_, alloc),
+          maintenance_(directory_, options_, opts.executor != nullptr ? *opts.executor : own_executor_, maker_,
+                       versions_, memory_, health_, alloc),
           writes_(fs, directory_, options_, versions_, maintenance_, memory_, health_, counted_, alloc) {}
     db_core(const db_core&) = delete;
     db_core& operator=(const db_core&) = delete;
@@ -308,8 +310,8 @@ private:
         sha256 hash_;
     };
 
-    // What a get and a cursor take longer for each table of level 0, in nanoseconds, about; and how much of that is worth
-    // a merge.
+    // What a get and a cursor take longer for each table of level 0, in nanoseconds, about; and how much of that is
+    // worth a merge.
     static constexpr std::uint64_t get_loss = 50;
     static constexpr std::uint64_t cursor_loss = 2000;
     static constexpr std::uint64_t intolerable_loss = 100'000'000;
@@ -416,7 +418,7 @@ private:
         if (damaged != nullptr) {
             if (auto kept = keep_cuts(fs_, directory_, contents.highest_cut_log + 1, logs.to_keep()); !kept)
                 return kept;
-            if (auto removed = maintenance_.remove_logs(logs.left_out()); !removed) return removed;
+            if (auto removed = maker_.remove_logs(logs.left_out()); !removed) return removed;
         }
         if (frozen != nullptr) {
             for (const std::uint64_t number : contents.frozen_logs) frozen->logs.push_back(frozen_log_name(number));
@@ -427,14 +429,14 @@ private:
         return settle(*damaged);
     }
     result<void> settle(const db_memtable<Alloc>& replayed) {
-        if (replayed.entries.len() != 0) return maintenance_.flush_oldest(replayed);
+        if (replayed.entries.len() != 0) return maker_.flush(replayed);
         auto next = versions_.prepare();
         versions_.publish(std::move(next), [&](const version<Alloc>* old, version<Alloc>& filled) {
             for (const auto& m : old->memtables)
                 if (m.get() != &replayed) filled.memtables.push_back(m);
             filled.tables = old->tables;
         });
-        return maintenance_.remove_logs(maintenance_.log_paths(replayed));
+        return maker_.remove_logs(maker_.log_paths(replayed));
     }
 
     result<void> remove_orphans(const directory_contents& contents, const std::vector<manifest_line>& lines) {
@@ -471,6 +473,7 @@ private:
     version_store<Alloc> versions_;
     memory_budget<Alloc> memory_;
     table_store<Alloc> tables_;
+    table_maker<Alloc> maker_;
     maintenance<Alloc> maintenance_;
     write_path<Alloc> writes_;
     mutable std::mutex refreshing_;

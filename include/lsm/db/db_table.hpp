@@ -11,6 +11,7 @@
 
 #include <lsm/cache/shared_cache.hpp>
 #include <lsm/core/bytes.hpp>
+#include <lsm/core/prefix_search.hpp>
 #include <lsm/core/reader_slots.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/file_names.hpp>
@@ -197,23 +198,6 @@ private:
     block_options how_;
 };
 
-/// Of tables that stand in key order and do not overlap, the first whose largest key is not below `key`; `count` if
-/// there is none. O(log count).
-template <class Alloc>
-[[nodiscard]] std::size_t first_reaching(const table_pointer<Alloc>* tables, std::size_t count,
-                                         bytes_view key) noexcept {
-    std::size_t low = 0;
-    std::size_t high = count;
-    while (low < high) {
-        const std::size_t middle = low + (high - low) / 2;
-        if (tables[middle]->largest() < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /// Walks tables that stand in key order and do not overlap, one behind the other. The tables must outlive it.
 template <class Alloc>
 class run_cursor {
@@ -251,7 +235,7 @@ public:
         skip_backward();
     }
     void seek(bytes_view key) {
-        const std::size_t number = first_reaching<Alloc>(tables_, count_, key);
+        const std::size_t number = partition_point(count_, [&](std::size_t i) { return tables_[i]->largest() < key; });
         if (number == count_) return inner_.leave();
         enter(number);
         inner_.seek(key);

@@ -12,48 +12,44 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
-#include <vector>
 
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/result.hpp>
-#include <lsm/db/compact.hpp>
 #include <lsm/db/compaction.hpp>
 #include <lsm/db/compaction_choice.hpp>
-#include <lsm/db/compaction_policy.hpp>
+#include <lsm/db/compaction_picker.hpp>
 #include <lsm/db/event_listener.hpp>
 #include <lsm/db/health.hpp>
 #include <lsm/db/memory_budget.hpp>
 #include <lsm/db/options.hpp>
-#include <lsm/db/statistics.hpp>
-#include <lsm/db/table_store.hpp>
+#include <lsm/db/table_maker.hpp>
 #include <lsm/db/version_store.hpp>
 #include <lsm/io/executor.hpp>
 
 namespace lsm::detail {
 
-/// Makes tables of frozen memtables, and better tables of many: what keeps a database in shape while it is used.
+/// When flushes and compactions are done, which keep a database in shape while it is used: what is due, the jobs that
+/// do it on the executor, and who waits for them. One flush at a time, compactions beside it.
 ///
-/// A job that fails leaves everything as it was and pauses, longer each time, until it succeeds: disks get room again.
-/// Tables that were found to be damaged are left out of compactions. Functions are for any thread.
+/// A job that fails pauses, longer each time, until it succeeds: disks get room again. Tables that were found to be
+/// damaged are left out of compactions. Functions are for any thread. The lock is for what is due and what runs: nobody
+/// holds it while work is done or the listener is told.
 template <class Alloc>
 class maintenance {
 public:
-    maintenance(io::file_system& fs, std::string_view directory, const options& how, io::executor& runner,
-                table_store<Alloc>& tables, version_store<Alloc>& versions, memory_budget<Alloc>& memory, health& state,
-                write_counters& counted, const Alloc& alloc)
-        : alloc_(alloc),
-          fs_(fs),
-          directory_(directory),
+    maintenance(std::string_view directory, const options& how, io::executor& runner, table_maker<Alloc>& maker,
+                version_store<Alloc>& versions, memory_budget<Alloc>& memory, health& state, const Alloc& alloc)
+        : directory_(directory),
           options_(how),
           executor_(runner),
-          tables_(tables),
+          maker_(maker),
           versions_(versions),
           memory_(memory),
           health_(state),
-          counted_(counted),
-          policy_(how.compaction),
-          flush_job_(*this, &maintenance::run_flushes) {
+          flush_job_(*this, &maintenance::run_flushes),
+          picker_(how.compaction, alloc) {
         const unsigned beside_flush = runner.threads() > 1 ? runner.threads() - 1 : 1;
         for (unsigned i = 0; i < std::min<unsigned>(beside_flush, most_compactions); ++i)
             compaction_jobs_[i].emplace(*this, &maintenance::run_compactions);
@@ -85,49 +81,6 @@ public:
         schedule();
     }
 
-    /// Makes the oldest frozen memtable a table: the table, the MANIFEST that lists it, and only then away with its
-    /// logs, oldest first. For the flush job, and for opening.
-    result<void> flush_oldest(const db_memtable<Alloc>& oldest) {
-        const stopwatch watch;
-        const auto id = tables_.new_id();
-        if (!id) return id.error();
-        auto entries = cursor_of(oldest, newest_sequence);
-        entries.seek_to_first();
-        if (auto written = write_table_file(entries, fs_, directory_, *id, table_format(), alloc_); !written)
-            return abandon({*id}, std::move(written).error());
-        auto opened = tables_.open(*id);
-        if (!opened) return abandon({*id}, std::move(opened).error());
-        const flush_event event{*id, (*opened)->file_bytes(), watch.nanoseconds()};
-        table_edit<Alloc> edit{.flushed = &oldest};
-        edit.added.emplace_back(0, *std::move(opened));
-        const auto logs = log_paths(oldest);  // before the table is listed: nothing may come between that and their end
-        if (auto listed = tables_.install(edit); !listed) return abandon({*id}, std::move(listed).error());
-        counted_.flush_bytes += event.file_bytes;
-        ++counted_.flushes;
-        if (auto removed = remove_logs(logs); !removed) return removed;
-        memory_.update(versions_);
-        if (options_.listener != nullptr) options_.listener->flushed(event);
-        return {};
-    }
-
-    /// Replayed over the table that its memtable became, a log changes nothing; replayed over a newer one it would. So
-    /// none may be left when the next table is listed.
-    result<void> remove_logs(const std::vector<std::string>& paths) {
-        for (const std::string& path : paths) {
-            if (auto removed = io::remove_if_present(fs_, path); !removed)
-                return health_.poison(std::move(removed).error());
-            if (auto synced = io::sync_directory(fs_, directory_); !synced)
-                return health_.poison(std::move(synced).error());
-        }
-        return {};
-    }
-
-    [[nodiscard]] std::vector<std::string> log_paths(const db_memtable<Alloc>& frozen) const {
-        std::vector<std::string> out;
-        for (const std::string& name : frozen.logs) out.push_back(joined(directory_, name));
-        return out;
-    }
-
     /// Waits until the memtable of this number is a table. An error is that of an attempt made meanwhile: the memtable
     /// is kept.
     result<void> wait_flushed(std::uint64_t frozen) {
@@ -157,11 +110,11 @@ public:
     /// Why flushes pause, if they do.
     [[nodiscard]] std::optional<error> flush_trouble() const {
         const std::lock_guard guard(mutex_);
-        return flush_trouble_;
+        return flushing_.trouble;
     }
     [[nodiscard]] std::optional<error> trouble() const {
         const std::lock_guard guard(mutex_);
-        return flush_trouble_ ? flush_trouble_ : compaction_trouble_;
+        return any_trouble();
     }
     /// Whether jobs run by themselves, not only inside calls.
     [[nodiscard]] bool runs_beside() const noexcept { return executor_.threads() != 0; }
@@ -180,22 +133,17 @@ public:
             if (auto good = health_.check(); !good) return good;
             if (stopping_) return stopped();
             auto tables = versions_.current()->tables;
-            const auto layout = layout_of(*tables);
-            const auto chosen = choose_range(layout, from, to);
-            if (!chosen) {
-                if (chosen.error().code != errc::locked) return chosen.error();
+            const auto picked = choose_range(picker_.layout_of(*tables), from, to);
+            if (!picked) {
                 ++compactions_waiting_;
                 changed_.wait_for(guard, a_while);
                 --compactions_waiting_;
                 continue;
             }
-            if (!*chosen) return {};
-            if (auto sound = check_choice(layout, **chosen); !sound) return sound;
-            auto work = std::make_unique<const compaction<Alloc>>(tables, **chosen, alloc_);
-            tables.reset();
-            running_.push_back(work.get());
+            if (!*picked) return {};
+            auto work = picker_.begin(std::move(tables), **picked);
             guard.unlock();
-            auto done = caught([&] { return perform(*work); });
+            auto done = caught([&] { return maker_.compact(*work, stopping_); });
             guard.lock();
             end(*work);
             guard.unlock();
@@ -214,16 +162,14 @@ public:
             std::unique_lock guard(mutex_);
             if (auto good = health_.check(); !good) return good;
             if (stopping_) return stopped();
-            if (!busy()) {
+            const bool idle = !busy();
+            if (idle) {
                 guard.unlock();
                 versions_.reclaim();
                 guard.lock();
-                if (flush_trouble_) return *flush_trouble_;
-                if (compaction_trouble_) return *compaction_trouble_;
-                return {};
             }
-            if (flush_trouble_) return *flush_trouble_;
-            if (compaction_trouble_) return *compaction_trouble_;
+            if (auto trouble = any_trouble()) return *std::move(trouble);
+            if (idle) return {};
             if (runs_beside()) changed_.wait_for(guard, a_while);
         }
     }
@@ -237,7 +183,13 @@ public:
     }
 
 private:
+    using clock = std::chrono::steady_clock;
+
     static constexpr unsigned most_compactions = 15;
+    // After which who waits looks again: that writes are refused from now on comes without a notification.
+    static constexpr clock::duration a_while = std::chrono::milliseconds(100);
+    static constexpr clock::duration shortest_pause = std::chrono::milliseconds(50);
+    static constexpr clock::duration longest_pause = std::chrono::seconds(2);
 
     class job final : public io::executor::job {
     public:
@@ -250,25 +202,18 @@ private:
         void (maintenance::*what_)(job&);
     };
 
-    // The style, or the caller's own.
-    class chosen_policy {
-    public:
-        explicit chosen_policy(const compaction_options& how) : leveled_(how), size_tiered_(how) {
-            switch (how.style) {
-                case compaction_style::leveled: use_ = &leveled_; break;
-                case compaction_style::size_tiered: use_ = &size_tiered_; break;
-                case compaction_style::none: use_ = &none_; break;
-            }
-            if (how.policy != nullptr) use_ = how.policy;
-        }
-        chosen_policy(const chosen_policy&) = delete;
-        [[nodiscard]] const compaction_policy& operator*() const noexcept { return *use_; }
+    // Why jobs of one kind pause, and how long: after each failure twice as long as before.
+    struct backoff {
+        std::optional<error> trouble = {};
+        clock::time_point retry = {};
+        clock::duration pause = shortest_pause;
 
-    private:
-        leveled_compaction leveled_;
-        size_tiered_compaction size_tiered_;
-        no_compaction none_;
-        const compaction_policy* use_ = nullptr;
+        [[nodiscard]] bool pausing() const { return trouble && clock::now() < retry; }
+        void lengthen(error why) {
+            trouble = std::move(why);
+            retry = clock::now() + pause;
+            pause = std::min(2 * pause, longest_pause);
+        }
     };
 
     // What `f` returns; running out of memory is an error like others here, where nobody is to catch it.
@@ -286,17 +231,12 @@ private:
     }
 
     [[nodiscard]] error stopped() const { return failure(errc::closed, "the database was closed").in(directory_); }
-    [[nodiscard]] sst_options table_format() const {
-        return {.block_size = options_.block_bytes,
-                .extended = options_.extended_tables,
-                .filter_bits_per_key = options_.filter_bits_per_key};
-    }
 
-    // --- what is due; these require the lock
+    // --- what is due; these require the lock, but for next_due()
 
     [[nodiscard]] bool busy() const noexcept {
         const auto is_busy = [](const auto& j) { return j && j->busy; };
-        return flush_job_.busy || std::ranges::any_of(compaction_jobs_, is_busy) || !running_.empty();
+        return flush_job_.busy || std::ranges::any_of(compaction_jobs_, is_busy) || !picker_.idle();
     }
     [[nodiscard]] std::shared_ptr<const db_memtable<Alloc>> oldest_frozen() const {
         const auto now = versions_.current();
@@ -310,8 +250,7 @@ private:
         if (stopping_) return false;
         if (reclaim_due_) return true;
         if (!health_.good()) return false;
-        const bool pausing = flush_trouble_ && !retry_at_once_ && clock::now() < flush_retry_;
-        return !pausing && oldest_frozen() != nullptr;
+        return (retry_at_once_ || !flushing_.pausing()) && oldest_frozen() != nullptr;
     }
 
     job* next_due() {
@@ -322,46 +261,34 @@ private:
         }
         for (auto& slot : compaction_jobs_) {
             if (!slot || slot->busy) continue;
-            if (!caught([this]() -> result<bool> { return pick() != nullptr; }).value_or(false)) return nullptr;
+            const auto due = [this]() -> result<bool> { return pick(*versions_.current()->tables).has_value(); };
+            if (!caught(due).value_or(false)) return nullptr;
             slot->busy = true;
             return &*slot;
         }
         return nullptr;
     }
 
-    [[nodiscard]] table_layout layout_of(const table_set<Alloc>& tables) const {
-        table_layout out;
-        tables.for_each([&](int level, const auto& t) {
-            if (t->empty()) return;
-            const auto uses = [&](const compaction<Alloc>* work) { return work->has_input(t->id()); };
-            const bool taken = std::ranges::any_of(running_, uses);
-            out.levels[static_cast<std::size_t>(level)].push_back(
-                {t->id(), t->file_bytes(), t->smallest(), t->largest(), taken});
-        });
-        for (const auto* work : running_)
-            if (const auto& hull = work->hull())
-                out.running.push_back({hull->first, hull->second, work->output_level()});
-        return out;
+    [[nodiscard]] std::optional<compaction_choice> pick(const table_set<Alloc>& tables) const {
+        if (stopping_ || !health_.good() || compactions_waiting_ != 0 || compacting_.pausing()) return std::nullopt;
+        return picker_.pick(tables, readers_wait_);
     }
-
-    // The compaction that is to be done next, if there is one.
-    [[nodiscard]] std::unique_ptr<compaction<Alloc>> pick() {
-        if (stopping_ || !health_.good() || compactions_waiting_ != 0 ||
-            (compaction_trouble_ && clock::now() < compaction_retry_))
-            return nullptr;
-        const auto tables = versions_.current()->tables;
-        auto layout = layout_of(*tables);
-        for (auto& level : layout.levels)
-            for (auto& t : level) t.busy = t.busy || std::ranges::find(damaged_, t.id) != damaged_.end();
-        layout.readers_wait = readers_wait_;
-        const auto choice = (*policy_).choose(layout);
-        if (!choice || !check_choice(layout, *choice)) return nullptr;
-        return std::make_unique<compaction<Alloc>>(tables, *choice, alloc_);
+    [[nodiscard]] std::unique_ptr<const compaction<Alloc>> begin_due() {
+        auto tables = versions_.current()->tables;
+        const auto picked = pick(*tables);
+        return picked ? picker_.begin(std::move(tables), *picked) : nullptr;
     }
-
     void end(const compaction<Alloc>& work) {
-        std::erase(running_, &work);
+        picker_.end(work);
         changed_.notify_all();
+    }
+
+    [[nodiscard]] std::optional<error> any_trouble() const {
+        return flushing_.trouble ? flushing_.trouble : compacting_.trouble;
+    }
+    void note_trouble(error why, backoff& kind) {
+        if (health_.good()) news_ = why;  // or the listener knows already
+        kind.lengthen(std::move(why));
     }
 
     // --- the jobs
@@ -382,23 +309,21 @@ private:
                 }
                 retry_at_once_ = false;
             }
-            auto done = caught([&] { return flush_oldest(*oldest); });
+            auto done = caught([&] { return maker_.flush(*oldest); });
             oldest.reset();
             std::unique_lock guard(mutex_);
             ++flushes_ended_;
             readers_wait_ = false;
             if (done) {
-                flush_trouble_.reset();
-                flush_pause_ = shortest_pause;
+                flushing_ = {};
             } else {
                 last_flush_failure_ = done.error();
-                note_trouble(std::move(done).error(), flush_trouble_, flush_retry_, flush_pause_);
+                note_trouble(std::move(done).error(), flushing_);
                 ++flush_failures_;
             }
             changed_.notify_all();
-            const auto retry = flush_retry_;
-            if (flush_trouble_ && runs_beside())
-                changed_.wait_until(guard, retry, [this] { return stopping_ || retry_at_once_; });
+            if (flushing_.trouble && runs_beside())
+                changed_.wait_until(guard, flushing_.retry, [this] { return stopping_ || retry_at_once_; });
             guard.unlock();
             report_trouble();
             schedule();
@@ -407,32 +332,31 @@ private:
 
     void run_compactions(job& self) {
         for (;;) {
-            std::unique_ptr<compaction<Alloc>> work;
+            std::unique_ptr<const compaction<Alloc>> work;
             {
                 std::unique_lock guard(mutex_);
-                if (compaction_trouble_ && runs_beside())
-                    changed_.wait_until(guard, compaction_retry_, [this] { return stopping_.load(); });
-                auto picked = caught([this]() -> result<std::unique_ptr<compaction<Alloc>>> { return pick(); });
-                if (picked) work = *std::move(picked);
+                if (compacting_.trouble && runs_beside())
+                    changed_.wait_until(guard, compacting_.retry, [this] { return stopping_.load(); });
+                auto begun = caught([this]() -> result<decltype(work)> { return begin_due(); });
+                if (begun) work = *std::move(begun);
                 if (!work) {
                     self.busy = false;
                     changed_.notify_all();
                     return;
                 }
-                running_.push_back(work.get());
             }
-            auto done = caught([&] { return perform(*work); });
+            auto done = caught([&] { return maker_.compact(*work, stopping_); });
             {
                 const std::lock_guard guard(mutex_);
                 if (done) {
-                    if (!halted_) compaction_trouble_.reset();
-                    compaction_pause_ = shortest_pause;
+                    if (!halted_) compacting_.trouble.reset();
+                    compacting_.pause = shortest_pause;
                 } else if (done.error().code != errc::closed) {
                     if (is_damage(done.error().code)) {
-                        work->for_each_input([this](int, const auto& t) { damaged_.push_back(t->id()); });
+                        picker_.leave_out_inputs(*work);
                         halted_.store(true, std::memory_order_relaxed);
                     }
-                    note_trouble(std::move(done).error(), compaction_trouble_, compaction_retry_, compaction_pause_);
+                    note_trouble(std::move(done).error(), compacting_);
                 }
                 end(*work);
             }
@@ -443,66 +367,11 @@ private:
         }
     }
 
-    result<void> perform(const compaction<Alloc>& work) {
-        const stopwatch watch;
-        compaction_event event{.inputs = {},
-                               .outputs = {},
-                               .output_level = work.output_level(),
-                               .bytes_read = 0,
-                               .bytes_written = 0,
-                               .nanoseconds = 0};
-        work.for_each_input([&](int, const auto& t) { event.inputs.push_back(t->id()); });
-        table_edit<Alloc> edit{.removed = event.inputs};
-        if (auto only = work.moved()) {
-            event.outputs = event.inputs;
-            edit.added.emplace_back(work.output_level(), std::move(only));
-            if (auto listed = tables_.install(edit); !listed) return listed;
-            ++counted_.moves;
-        } else {
-            const auto new_id = [this] { return tables_.new_id(); };
-            auto written =
-                work.run({fs_, directory_, table_format(), options_.compaction.target_table_bytes, stopping_, new_id});
-            if (!written) return std::move(written).error();
-            event.outputs = *std::move(written);
-            for (const std::uint64_t id : event.outputs) {
-                auto opened = tables_.open(id);
-                if (!opened) return abandon(event.outputs, std::move(opened).error());
-                event.bytes_written += (*opened)->file_bytes();
-                edit.added.emplace_back(work.output_level(), *std::move(opened));
-            }
-            if (auto listed = tables_.install(edit); !listed) return abandon(event.outputs, std::move(listed).error());
-            event.bytes_read = work.input_bytes();
-            ++counted_.compactions;
-            counted_.compaction_bytes += event.bytes_written;
-            counted_.compaction_bytes_read += event.bytes_read;
-        }
-        memory_.update(versions_);
-        event.nanoseconds = watch.nanoseconds();
-        if (options_.listener != nullptr) options_.listener->compacted(event);
-        return {};
-    }
-
-    // New tables that could not be put to use. If it is not sure what MANIFEST says on the disk, they stay.
-    LSM_COLD result<void> abandon(const std::vector<std::uint64_t>& ids, error why) {
-        if (health_.good())
-            for (const std::uint64_t id : ids) tables_.remove(id);
-        return why;
-    }
-
     [[nodiscard]] static bool is_damage(errc code) noexcept {
         return code != errc::io && code != errc::no_space && code != errc::not_found && code != errc::exists &&
                code != errc::too_large;
     }
 
-    using clock = std::chrono::steady_clock;
-
-    // Requires the lock.
-    void note_trouble(error what, std::optional<error>& trouble, clock::time_point& retry, clock::duration& pause) {
-        if (health_.good()) news_ = what;  // or the listener knows already
-        trouble = std::move(what);
-        retry = clock::now() + pause;
-        pause = std::min<clock::duration>(2 * pause, longest_pause);
-    }
     void report_trouble() {
         std::optional<error> news;
         {
@@ -512,38 +381,26 @@ private:
         if (news && options_.listener != nullptr) options_.listener->failed(*news);
     }
 
-    // After which who waits looks again: that writes are refused from now on comes without a notification.
-    static constexpr clock::duration a_while = std::chrono::milliseconds(100);
-    static constexpr clock::duration shortest_pause = std::chrono::milliseconds(50);
-    static constexpr clock::duration longest_pause = std::chrono::seconds(2);
-
-    [[no_unique_address]] Alloc alloc_;
-    io::file_system& fs_;
     std::string directory_;
     const options& options_;
     io::executor& executor_;
-    table_store<Alloc>& tables_;
+    table_maker<Alloc>& maker_;
     version_store<Alloc>& versions_;
     memory_budget<Alloc>& memory_;
     health& health_;
-    write_counters& counted_;
-    chosen_policy policy_;
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;  // a job ended, or what it waits for has come
     std::atomic<bool> stopping_ = false;
     job flush_job_;
     std::array<std::optional<job>, most_compactions> compaction_jobs_;
-    std::vector<const compaction<Alloc>*> running_;
-    std::vector<std::uint64_t> damaged_;
-    std::atomic<bool> halted_ = false;
+    compaction_picker<Alloc> picker_;
+    std::atomic<bool> halted_ = false;  // a damaged table stays in the way of compactions
     bool reclaim_due_ = false;
     bool readers_wait_ = false;
     unsigned compactions_waiting_ = 0;  // which somebody asked for: no others begin meanwhile
 
-    std::optional<error> flush_trouble_, compaction_trouble_;
-    clock::time_point flush_retry_, compaction_retry_;
-    clock::duration flush_pause_ = shortest_pause, compaction_pause_ = shortest_pause;
+    backoff flushing_, compacting_;
     bool retry_at_once_ = false;
     std::uint64_t flush_failures_ = 0;
     std::optional<error> last_flush_failure_;

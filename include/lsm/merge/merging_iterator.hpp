@@ -31,10 +31,10 @@ inline constexpr not_positioned_t not_positioned;
 /// The merge of k cursors, the newest first, as one cursor: each key once, with the entry of the first source that has
 /// it.
 ///
-/// Memory is O(k). A step costs one comparison while the same source goes on, about log2 k when another takes over, and
-/// an older source is moved past every key that it loses. Most comparisons are of numbers that stand for the keys. The
-/// first damage in any source ends the walk with that source's status. With sources that are forward_cursors only, the
-/// merge begins where they stand and goes forward only; else it stands on the first entry when made.
+/// Memory is O(k). A step costs two comparisons while the same source goes on, about log2 k when another takes over,
+/// and an older source is moved past every key that it loses. Most comparisons are of numbers that stand for the keys.
+/// The first damage in any source ends the walk with that source's status. With sources that are forward_cursors only,
+/// the merge begins where they stand and goes forward only; else it stands on the first entry when made.
 template <class Cursor, class Alloc>
 class merging_iterator {
 public:
@@ -140,7 +140,7 @@ private:
             if (defect_ || heap_.empty()) return;
             pop_winner();
         } else if (contend(winner_); !heap_.empty() && before(heap_.front(), winner_)) {
-            // Else it is the same source again, the common case: one comparison, and the heap stays as it is.
+            // Else it is the same source again, the common case: the heap stays as it is.
             std::swap(winner_, heap_.front());
             sift_down(0);
         }
