@@ -320,3 +320,13 @@ TEST_CASE("dbctl: the last of several writes on a key decides") {
     db.answers("GET a\n", "value: 33\n");
     db.holds({{"a", "3"}, {"b", std::nullopt}});
 }
+
+TEST_CASE("dbctl: a sparse MANIFEST of terabytes is refused in one line") {
+    const database db;
+    db.answers("PUT a 1\nFLUSH\n", "");
+    const auto before = std::filesystem::file_size(db / "MANIFEST");
+    std::filesystem::resize_file(db / "MANIFEST", std::uintmax_t{1} << 42);
+    fails(db.line(), db / "MANIFEST" + ": bad_manifest: ", "GET a\n");
+    std::filesystem::resize_file(db / "MANIFEST", before);
+    db.answers("GET a\n", "value: 31\n");
+}
