@@ -36,7 +36,8 @@ const std::string data = "data/db";
 /// A program's run, which goes on as far as it can and remembers whether it was told of a failure.
 class run : private lsm::event_listener, public program {
 public:
-    run(simulated_file_system& disk, lsm::options how, std::uint64_t seed) : program(disk, listened(how, *this), data, seed) {}
+    run(simulated_file_system& disk, lsm::options how, std::uint64_t seed)
+        : program(disk, listened(how, *this), data, seed) {}
 
     [[nodiscard]] bool told() const noexcept { return told_; }
     bool expects_all = true;
@@ -126,6 +127,8 @@ void lose_manifest(run& p) {
     must(file.sync(), "sync");
     must(p.disk().sync_directory(data), "sync");
 }
+
+void leave_damage(run& p) { leave_logs(p); }
 
 void create(run& p) {
     p.start();
@@ -234,6 +237,9 @@ std::vector<scenario> all_scenarios() {
     auto compacting = strict;
     compacting.compaction = small(compaction_style::leveled).compaction;
     compacting.write_buffer_bytes = 2048;
+    auto salvaging = how, exact = how;
+    salvaging.wal_recovery = lsm::wal::recovery::salvage;
+    exact.wal_recovery = lsm::wal::recovery::absolute;
     auto uncached = strict;
     uncached.block_cache_bytes = 0;
     return {
@@ -244,6 +250,9 @@ std::vector<scenario> all_scenarios() {
         {"checkpoint", compacting, fill, checkpoint},
         {"read", uncached, fill, read},
         {"recovery", how, leave_in_a_flush, recover},
+        {"point_in_time", how, leave_damage, recover},
+        {"salvage", salvaging, leave_damage, recover},
+        {"absolute", exact, leave_damage, [](run& p) { p.start(), p.end(); }},
         {"repair", strict, lose_manifest, repair, true},
         {"read_only", strict, fill, read_only},
     };
