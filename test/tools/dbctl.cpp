@@ -179,11 +179,11 @@ TEST_CASE("dbctl: get prints the value or absent") {
 
 TEST_CASE("dbctl: dumps show what stands before them with nothing in between") {
     const database db;
-    const bytes a = stream_of({{"a", "1"}}), deleted = stream_of({{"a", std::nullopt}});
+    const bytes a = stream_of({{"a", "1"}}), tombstone = stream_of({{"a", std::nullopt}});
     db.answers(
         "DUMP\nPUT a 1\nDUMP\nDUMP_WITH_TOMBS\nGET a\nDEL a\nDUMP\nDUMP_WITH_TOMBS\nFLUSH\nDUMP\nDUMP_WITH_TOMBS\nPUT "
         "a 1\nDUMP",
-        a + a + "value: 31\n" + deleted + deleted + a);
+        a + a + "value: 31\n" + tombstone + tombstone + a);
 }
 
 TEST_CASE("dbctl: without compaction flushed tombstones are shown for ever") {
