@@ -251,6 +251,18 @@ void read(run& p) {
     });
     p.end();
 }
+// A reader has the tables that go meanwhile.
+void read_on(run& p) {
+    p.start();
+    p.on([&](lsm::db& db) {
+        contents found;
+        auto entries = db.scan();
+        p.note(p.compact());
+        for (; entries.valid(); entries.next()) found.emplace(entries.key(), bytes(entries.value()));
+        if (p.note(entries.status())) expect(p.possible(found), "a scan shows what is not there");
+    });
+    p.end();
+}
 void recover(run& p) {
     p.start();
     p.on([&](auto& db) { p.look(db); });
@@ -316,6 +328,7 @@ std::vector<scenario> all_scenarios() {
         {.name = "copies", .how = strict, .prepare = fill, .act = checkpoint, .has_links = false},
         {"read", uncached, fill, read},
         {"canonical", canonical, fill_levels, read},
+        {"read_on", canonical, fill_levels, read_on},
         {"recovery", how, leave_in_a_flush, recover},
         {"point_in_time", how, leave_damage, recover, false, 4},
         {"salvage", salvaging, leave_damage, recover, false, 2},

@@ -167,10 +167,7 @@ public:
         if (auto flushed = flush(); !flushed) return flushed;
         return maintenance_.compact(from, to);
     }
-    result<void> settle() {
-        if (auto good = health_.check(); !good) return good;
-        return maintenance_.settle();
-    }
+    result<void> settle() { return maintenance_.settle(); }
 
     result<void> checkpoint(std::string_view to) {
         if (health_.closed()) return health_.check();
