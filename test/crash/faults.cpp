@@ -169,6 +169,9 @@ void write(run& p) {
     p.put(2, false);
     p.put(1, false, 2000);
     p.put(1, true, 2000);
+    p.on([&](lsm::db& db) {
+        if (auto trouble = db.stats().trouble) p.note(lsm::result<void>(*std::move(trouble)));
+    });
     p.end();
 }
 void flush(run& p) {
@@ -233,6 +236,11 @@ void read(run& p) {
     p.on([&](lsm::db& db) {
         p.look(db);
         for (int i = 0; i < 6; ++i) p.get("key" + std::to_string(7 * i));
+        if (const auto there = db.contains("key3"); p.note(there))
+            expect(p.expected.possible_value("key3", std::nullopt) != *there, "contains is wrong");
+        if (const auto view = db.get_view("key30"); p.note(view))
+            expect(p.expected.possible_value("key30", *view ? std::optional(bytes(***view)) : std::nullopt),
+                   "get_view shows what is not there");
         const std::vector<bytes> keys{"key1", "key20", "key40", "none"};
         if (const auto found = db.multi_get(keys); p.note(found))
             for (std::size_t i = 0; i < keys.size(); ++i)

@@ -460,3 +460,10 @@ TEST_CASE("faults: a write that waits for room is refused when the flush it wait
     static_cast<void>(db.close());
     CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}, {"b", "2"}});
 }
+
+TEST_CASE("faults: what ends all writing first is the reason that stays") {
+    lsm::detail::health health(nullptr);
+    const auto first = health.poison(lsm::detail::system_failure("fsync", EIO));
+    CHECK(health.poison(lsm::detail::system_failure("write", ENOSPC)).what == first.what);
+    CHECK(must_fail(health.check()).what == first.what);
+}

@@ -214,16 +214,15 @@ public:
             std::unique_lock guard(mutex_);
             if (auto good = health_.check(); !good) return good;
             if (stopping_) return stopped();
-            if (!busy()) {
+            const bool idle = !busy();
+            if (idle) {
                 guard.unlock();
                 versions_.reclaim();
                 guard.lock();
-                if (flush_trouble_) return *flush_trouble_;
-                if (compaction_trouble_) return *compaction_trouble_;
-                return {};
             }
             if (flush_trouble_) return *flush_trouble_;
             if (compaction_trouble_) return *compaction_trouble_;
+            if (idle) return {};
             if (runs_beside()) changed_.wait_for(guard, a_while);
         }
     }
