@@ -40,7 +40,7 @@ struct fixture {
 
     // A new version, and how to see whether its memtable is still there.
     std::weak_ptr<const memtable> next() {
-        auto fresh = std::make_shared<memtable>(++number, alloc());
+        auto fresh = std::make_shared<memtable>(++number, 0, alloc());
         fresh->entries.add("number", {lsm::entry_type::value, std::to_string(number)}, number);
         publish(*versions, fresh);
         versions->show(number);

@@ -42,13 +42,6 @@ std::string name_of(power_loss pattern) {
     return std::string(kinds[static_cast<int>(pattern.survivors)]) + ":" + std::to_string(pattern.seed);
 }
 
-std::string bytes_of(lsm::io::file_system& fs, const std::string& path) {
-    const auto in = must(lsm::io::file::open(fs, path, lsm::io::open_mode::read), "open");
-    std::string out(static_cast<std::size_t>(must(in.size(), "size")), '\0');
-    must(in.read_exactly(0, out), "read");
-    return out;
-}
-
 /// The states that were tried, and those that failed.
 class trial {
 public:
@@ -64,15 +57,21 @@ public:
         workload_ = workload;
         seed_ = seed;
         phase_ = phase::running;
+        kept_.clear();
     }
     /// Power cuts of the moment are of no interest: the disk is being damaged.
     void pause() { phase_ = phase::paused; }
-    /// What they leave from now on is for repair() first, which has to keep a file of these bytes under a name that
-    /// begins so.
-    void go_on_with_repair(std::string kept_as, std::string kept) {
-        phase_ = phase::repairing;
+    /// What they leave from now on is to be opened, which has to keep a file of these bytes under a name that begins
+    /// so.
+    void go_on(std::string kept_as, std::string kept) {
+        phase_ = phase::running;
         kept_as_ = std::move(kept_as);
         kept_ = std::move(kept);
+    }
+    /// The same, but it is for repair() first.
+    void go_on_with_repair(std::string kept_as, std::string kept) {
+        go_on(std::move(kept_as), std::move(kept));
+        phase_ = phase::repairing;
     }
 
     /// Loses power in front of operation `point` in some ways.
@@ -114,7 +113,7 @@ private:
             check_recovered(running.how(), left, directory,
                             [&](const contents& found) { return running.expected.possible_after_power_loss(found); });
             for (const auto& copy : running.checkpoints) check_copy(running.how(), left, copy);
-            if (phase_ == phase::repairing && !kept_.empty()) check_kept(left);
+            if (!kept_.empty()) check_kept(left);
         } catch (const std::exception& problem) {
             failed(run_of() + " --point " + std::to_string(point) + " --pattern " + name_of(pattern), problem.what());
         }
@@ -128,7 +127,7 @@ private:
                                              bytes_of(left, lsm::detail::joined(directory, name)) == kept_);
                        }),
              "list");
-        expect(found, "repair has not kept what it took out of use");
+        expect(found, "what was taken out of use was not kept");
     }
 
     selection only_;
@@ -283,11 +282,7 @@ void repair(program& p, trial& states) {
     const std::string victim = damage == 2 ? lsm::detail::table_name(tables[p.below(tables.size())].id) : "MANIFEST";
     const std::string path = lsm::detail::joined(directory, victim);
     must(disk.remove(path), "remove");
-    if (damage != 0) {
-        auto file = must(lsm::io::file::open(disk, path, lsm::io::open_mode::create_exclusive), "create");
-        must(file.append(damage == 1 ? bad_manifest : no_table), "write");
-        must(file.sync(), "sync");
-    }
+    if (damage != 0) write_durably(disk, path, damage == 1 ? bad_manifest : no_table);
     must(lsm::io::sync_directory(disk, directory), "sync");
     const auto left = look_at(p, true);
     if (damage != 2) expect(left == p.expected.now(), "repair lost something");
@@ -297,6 +292,35 @@ void repair(program& p, trial& states) {
     if (damage == 2) states.go_on_with_repair("damaged-", no_table);
     must(lsm::repair(directory, {.newer_by_id = true, .file_system = &disk}), "repair");
     must(p.open(), "open");
+    must(p.close(), "close");
+}
+
+// Comes up from logs, damaged ones if its mode goes on in spite of that, and is killed now and then meanwhile.
+void logs(program& p, trial& states) {
+    states.pause();
+    auto kept = leave_logs(p);
+    const bool damaged = !kept.empty();
+    expect(p.expected.possible(look_at(p, false)), "recovery does not leave what its mode may leave");
+    states.go_on("cut-", std::move(kept));
+    if (damaged) {
+        const auto state = [&] { return p.disk().after_power_loss({power_loss::kind::everything}).fingerprint(); };
+        const auto before = state();
+        auto exact = p.how();
+        exact.wal_recovery = lsm::wal::recovery::absolute;
+        const auto refused = lsm::db::open(directory, exact);
+        expect(!refused && refused.error().code == lsm::errc::corruption, "damage is not refused");
+        expect(state() == before, "an open that was refused has changed something");
+    }
+    for (auto kills = p.below(3); kills > 0; --kills) {
+        p.disk().lose_power(p.below(40));
+        static_cast<void>(p.open());
+        p.drop();
+        p.disk().restart_program();
+    }
+    must(p.open(), "open");
+    if (damaged) write_some(p, p.below(4), 3, 100);  // which the power can tear, and then there is a defect
+    must(p.flush(), "flush");
+    reopen(p);
     must(p.close(), "close");
 }
 
@@ -318,6 +342,9 @@ std::vector<workload> all_workloads() {
     rotating.log_preallocation_bytes = 700;
     auto recovering = mixed_options;
     recovering.compaction = leveled.compaction;
+    auto salvaging = none, exact = none;
+    salvaging.wal_recovery = lsm::wal::recovery::salvage;
+    exact.wal_recovery = lsm::wal::recovery::absolute;
     const auto alone = [](void (*run)(program&)) { return [run](program& p, trial&) { run(p); }; };
     return {
         {"create", alone(create), none, 12},
@@ -333,6 +360,9 @@ std::vector<workload> all_workloads() {
         {"checkpoint", alone(checkpoint), leveled},
         {"recovery", alone(recovery), recovering, 3},
         {"repair", repair, none, 4},
+        {"point_in_time", logs, mixed_options, 4},
+        {"salvage", logs, salvaging, 4},
+        {"absolute", logs, exact, 2},
     };
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <lsm/core/coding.hpp>
 #include <lsm/db/db.hpp>
 #include <lsm/io/simulated_file_system.hpp>
 
@@ -192,6 +193,70 @@ private:
     std::optional<db> db_;
     bool poisoned_ = false;
 };
+
+inline bytes bytes_of(io::file_system& fs, const std::string& path) {
+    const auto in = must(io::file::open(fs, path, io::open_mode::read), "open");
+    bytes out(static_cast<std::size_t>(must(in.size(), "size")), '\0');
+    must(in.read_exactly(0, out), "read");
+    return out;
+}
+inline void write_durably(io::file_system& fs, const std::string& path, bytes_view what) {
+    auto file = must(io::file::open(fs, path, io::open_mode::create_exclusive), "create");
+    must(file.append(what), "write");
+    must(file.sync(), "sync");
+    must(io::sync_directory(fs, detail::parent_directory(path)), "sync");
+}
+
+/// Leaves a database in `p`'s directory that has a table, frozen logs or none, and perhaps the last log, all of it
+/// durable. Where the recovery mode of `p` goes on in spite of damage, a byte of the logs is another. Returns what
+/// recovery has to keep of the logs; what it leaves is expected of `p`.
+inline bytes leave_logs(program& p) {
+    must(p.open(), "open");
+    must(p.write(p.some(3)), "write");
+    must(p.flush(), "flush");
+    contents left = p.expected.now();
+    std::vector<operations> batches(4 + p.below(5));
+    for (operations& batch : batches) {
+        batch = p.some(1 + p.below(3), 60);
+        must(p.write(batch), "write");
+    }
+    must(p.close(), "close");
+
+    io::file_system& fs = p.disk();
+    const std::string log = detail::joined(p.directory(), detail::log_name);
+    bytes rest = bytes_of(fs, log);
+    std::vector<bytes> records;
+    for (std::size_t size = 0; !rest.empty(); rest.erase(0, size)) {
+        size = 8 + detail::load_le<std::uint32_t>(rest.data());
+        records.push_back(rest.substr(0, size));
+    }
+    expect(records.size() == batches.size(), "a write is not a record");
+
+    const bool salvages = p.how().wal_recovery == wal::recovery::salvage;
+    const bool goes_on = salvages || p.how().wal_recovery == wal::recovery::point_in_time;
+    const auto damaged = goes_on ? static_cast<std::size_t>(p.below(records.size())) : records.size();
+    if (goes_on) records[damaged].back() = static_cast<char>(records[damaged].back() ^ 1);
+    bytes kept;
+    for (std::size_t i = 0; i < records.size(); ++i)
+        if (i < damaged || (salvages && i > damaged))
+            test::apply(batches[i], left);
+        else
+            kept += records[i];
+
+    must(fs.remove(log), "remove");
+    const auto frozen = p.below(3);
+    std::size_t next = 0;
+    for (std::uint64_t number = 1; number <= frozen; ++number) {
+        bytes some;
+        for (auto count = p.below(records.size() - next + 1); count > 0; --count) some += records[next++];
+        write_durably(fs, detail::joined(p.directory(), detail::frozen_log_name(number)), some);
+    }
+    bytes last;
+    while (next < records.size()) last += records[next++];
+    if (!last.empty() || p.below(2) == 0) write_durably(fs, log, last);
+    p.expected = history(left);
+    return kept;
+}
 
 /// A checkpoint is there whole, or not at all.
 inline void check_copy(options how, io::file_system& disk, const program::copy& copy) {

@@ -183,16 +183,16 @@ TEST_CASE("db: a scan has ends and a direction") {
         must(at.status());
         return out;
     };
-    using list = std::vector<lsm::bytes>;
-    CHECK(keys({.from = "b", .to = "d"}) == list{"b", "ba", "c"});
-    CHECK(keys({.from = "b", .to = "d", .reverse = true}) == list{"c", "ba", "b"});
-    CHECK(keys({.from = "bb"}) == list{"c", "d"});
-    CHECK(keys({.to = "b"}) == list{"a"});
+    using key_list = std::vector<lsm::bytes>;
+    CHECK(keys({.from = "b", .to = "d"}) == key_list{"b", "ba", "c"});
+    CHECK(keys({.from = "b", .to = "d", .reverse = true}) == key_list{"c", "ba", "b"});
+    CHECK(keys({.from = "bb"}) == key_list{"c", "d"});
+    CHECK(keys({.to = "b"}) == key_list{"a"});
     CHECK(keys({.from = "d", .to = "b"}).empty());
     CHECK(keys({.from = "d", .to = "b", .reverse = true}).empty());
     CHECK(keys({.from = "b", .to = "b"}).empty());
-    CHECK(keys({.prefix = "b"}) == list{"b", "ba"});
-    CHECK(keys({.prefix = "b", .reverse = true}) == list{"ba", "b"});
+    CHECK(keys({.prefix = "b"}) == key_list{"b", "ba"});
+    CHECK(keys({.prefix = "b", .reverse = true}) == key_list{"ba", "b"});
     CHECK(keys({.prefix = ""}).size() == 5);
     CHECK(keys({.prefix = "\xff"}).empty());
 }

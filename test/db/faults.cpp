@@ -1,10 +1,15 @@
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include <lsm/db/db.hpp>
 
 #include "support/databases.hpp"
+#include "support/forwarding_file_system.hpp"
+#include "support/hooked_file_system.hpp"
 #include "support/watched_file_system.hpp"
 
 namespace {
@@ -210,4 +215,100 @@ TEST_CASE("faults: an error while reading is returned and never taken for an abs
     at.seek_to_first();
     CHECK(walk(at) == entry_list{{"a", "1"}});
     CHECK(value_in(db, "a") == "1");
+}
+
+TEST_CASE("faults: a write that takes nothing is an error and not tried for ever") {
+    class full_pipe final : public forwarding_file_system {
+    public:
+        using forwarding_file_system::forwarding_file_system;
+        bool takes = true;
+        lsm::result<std::size_t> write_at(handle file, std::uint64_t offset, lsm::bytes_view data) override {
+            return takes ? forwarding_file_system::write_at(file, offset, data)
+                         : lsm::result<std::size_t>(std::size_t{0});
+        }
+    };
+    memory_directory directory;
+    full_pipe fs(directory.fs);
+    auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
+    must(db.put("a", "1"));
+    fs.takes = false;
+    const auto why = must_fail(db.put("b", "2"));
+    CHECK(why.sys == EIO);
+    CHECK(why.what.starts_with("db/wal.log: write: "));
+    fs.takes = true;
+    CHECK(must_fail(db.put("b", "2")).what == why.what);
+    CHECK(value_in(db, "a") == "1");
+}
+
+TEST_CASE("faults: a table that cannot be mapped is not opened") {
+    class unmapping final : public forwarding_file_system {
+    public:
+        using forwarding_file_system::forwarding_file_system;
+        lsm::result<const char*> map(handle, std::uint64_t) override {
+            return lsm::detail::system_failure("mmap", ENOMEM);
+        }
+    };
+    memory_directory directory;
+    directory.with("MANIFEST", "L0 1\n").with("sst-000001.sst", table_of({{"a", "1"}}));
+    unmapping fs(directory.fs);
+    const auto why = must_fail(lsm::db::open("db", plain({.map_tables = true, .file_system = &fs})));
+    CHECK(why.sys == ENOMEM);
+    CHECK(why.what.starts_with("db/sst-000001.sst: mmap: "));
+    CHECK(contents_of(must(lsm::db::open("db", plain({.file_system = &fs})))) == entry_map{{"a", "1"}});
+}
+
+TEST_CASE("faults: a table that is ready when the log has failed is not listed any more") {
+    const bool compacts = GENERATE(false, true);
+    memory_directory directory;
+    std::optional<lsm::db> db;
+    std::optional<lsm::error> cause;
+    bool armed = false;
+    hooked_file_system fs(directory.fs, [&](std::string_view operation, std::string_view path) {
+        if (armed && operation == "sync" && is_table(path)) cause = must_fail(db->put("c", "3"));
+        return armed && operation == "create" && is_log(path) ? EIO : 0;
+    });
+    db.emplace(must(lsm::db::open("db", plain({.file_system = &fs}))));
+    must(db->put("a", "1"));
+    if (compacts) must(db->flush());
+    if (compacts) must(db->put("b", "2"));
+    if (compacts) must(db->flush());
+    const auto before = directory.files();
+    armed = true;
+    const auto why = must_fail(compacts ? db->compact() : db->flush());
+    REQUIRE(cause);
+    CHECK(cause->sys == EIO);
+    CHECK(why.what == cause->what);
+    db.reset();
+    CHECK(directory.files().at("MANIFEST") == before.at("MANIFEST"));
+    CHECK(contents_of(directory.open()) == (compacts ? entry_map{{"a", "1"}, {"b", "2"}} : entry_map{{"a", "1"}}));
+}
+
+TEST_CASE("faults: a write that waits for room is refused when the flush it waits for ends all writing") {
+    memory_directory directory;
+    bool full = true, renamed = false;
+    hooked_file_system fs(directory.fs, [&](std::string_view operation, std::string_view path) {
+        if (full) return operation == "create" && is_table(path) ? ENOSPC : 0;
+        renamed = renamed || (operation == "rename" && path.ends_with("/MANIFEST"));
+        return renamed && operation == "syncdir" ? EIO : 0;
+    });
+    // Every write freezes what was written before it.
+    const auto how = plain({.write_buffer_bytes = 1, .max_write_buffers = 2, .file_system = &fs});
+    auto db = must(lsm::db::open("db", how));
+    must(db.put("a", "1"));
+    must(db.put("b", "2"));
+    CHECK(must_fail(db.put("c", "3")).code == errc::no_space);
+    full = false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the next attempt is due then
+    const auto why = must_fail(db.put("d", "4"));
+    CHECK(why.sys == EIO);
+    CHECK(must_fail(db.flush()).what == why.what);
+    static_cast<void>(db.close());
+    CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}, {"b", "2"}});
+}
+
+TEST_CASE("faults: what ends all writing first is the reason that stays") {
+    lsm::detail::health health(nullptr);
+    const auto first = health.poison(lsm::detail::system_failure("fsync", EIO));
+    CHECK(health.poison(lsm::detail::system_failure("write", ENOSPC)).what == first.what);
+    CHECK(must_fail(health.check()).what == first.what);
 }

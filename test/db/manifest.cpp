@@ -1,6 +1,9 @@
 #include <lsm/db/manifest.hpp>
 
+#include <lsm/db/repair.hpp>
+
 #include "support/databases.hpp"
+#include "support/forwarding_file_system.hpp"
 
 namespace {
 
@@ -178,4 +181,39 @@ TEST_CASE("manifest: symbolic links and directories in its place are refused") {
     SECTION("a link") { std::filesystem::create_symlink("elsewhere", scratch / "MANIFEST"); }
     SECTION("a directory") { std::filesystem::create_directory(scratch / "MANIFEST"); }
     CHECK_FALSE(lsm::db::open(scratch.path()));
+}
+
+TEST_CASE("manifest: one of an absurd size is refused before any memory is taken for it") {
+    // The size of MANIFEST as a sparse file would have it.
+    class swollen final : public forwarding_file_system {
+    public:
+        using forwarding_file_system::forwarding_file_system;
+        std::uint64_t bytes = 0;
+
+        lsm::result<handle> open(std::string_view path, lsm::io::open_mode mode) override {
+            auto file = forwarding_file_system::open(path, mode);
+            if (file && path == "db/MANIFEST") manifest_ = *file;
+            return file;
+        }
+        lsm::result<std::uint64_t> size(handle file) override {
+            return file == manifest_ ? bytes : forwarding_file_system::size(file);
+        }
+
+    private:
+        handle manifest_ = -1;
+    };
+    memory_directory directory;
+    with_tables(directory).with("MANIFEST", "L0 3\nL0 2\n");
+    const auto before = directory.files();
+    swollen fs(directory.fs);
+    fs.bytes = GENERATE(as<std::uint64_t>(), (std::uint64_t{256} << 20) + 1, std::uint64_t{1} << 42, UINT64_MAX);
+    const std::string expected =
+        "db/MANIFEST: bad_manifest: of " + std::to_string(fs.bytes) + " bytes, more than 256 MiB";
+    for (const bool read_only : {false, true}) {
+        const auto why = must_fail(lsm::db::open("db", plain({.read_only = read_only, .file_system = &fs})));
+        CHECK(why.code == errc::bad_manifest);
+        CHECK(why.what == expected);
+    }
+    CHECK(must_fail(lsm::repair("db", {.file_system = &fs})).what == expected);
+    CHECK(directory.files() == before);
 }

@@ -267,3 +267,72 @@ TEST_CASE("recovery: a batch is replayed whole or not at all") {
                                               : entry_map{}));
     }
 }
+
+TEST_CASE("recovery: what is cut from a frozen log alone is kept and leaves nothing behind in memory") {
+    const auto mode = GENERATE(recovery::point_in_time, recovery::salvage);
+    memory_directory directory;
+    directory.with("MANIFEST", "").with("wal-000001.log", log_of({{{"a", "1"}}}) + "torn");
+    {
+        auto db = directory.open({.wal_recovery = mode});
+        CHECK(contents_of(db) == entry_map{{"a", "1"}});
+        must(db.flush());
+        CHECK(db.stats().flushes == 1);
+    }
+    CHECK(directory.names() == names{"MANIFEST", "cut-000001.log", "sst-000001.sst"});
+    CHECK(directory.files().at("cut-000001.log") == "torn");
+}
+
+TEST_CASE("recovery: an open for which no number is left changes nothing") {
+    const auto mode = GENERATE(recovery::point_in_time, recovery::salvage);
+    const auto frozen = log_of({{{"a", "1"}}}), last = log_of({{{"b", "2"}}});
+    memory_directory directory;
+    directory.with("MANIFEST", "");
+    std::string named = "db: ";
+    SECTION("for a table of the frozen logs") {
+        directory.with("sst-9223372036854775807.sst", "rubbish").with("wal-000001.log", frozen);
+    }
+    SECTION("for a table of a damaged log") {
+        directory.with("sst-9223372036854775807.sst.tmp", "rubbish").with("wal.log", last + "torn");
+    }
+    SECTION("for the second of two tables") {
+        directory.with("MANIFEST", "L0 9223372036854775806\n")
+            .with("sst-9223372036854775806.sst", table_of({{"t", "0"}}))
+            .with("wal-000001.log", frozen)
+            .with("wal.log", last + "torn");
+    }
+    SECTION("for what is cut") {
+        directory.with("cut-9223372036854775807.log", "theirs").with("wal.log", last + "torn");
+        named = "db/cut-9223372036854775807.log: ";
+    }
+    SECTION("for what is cut, without a MANIFEST") {
+        must(directory.fs.remove("db/MANIFEST"));
+        directory.with("cut-9223372036854775807.log", "theirs").with("wal.log", last + "torn");
+        named = "db/cut-9223372036854775807.log: ";
+    }
+    const auto before = directory.files();
+    const auto why = must_fail(directory.try_open({.wal_recovery = mode}));
+    CHECK(why.code == errc::too_large);
+    CHECK(why.what.starts_with(named));
+    CHECK(directory.files() == before);
+}
+
+TEST_CASE("recovery: the last numbers there are do no harm where no further one is needed") {
+    memory_directory directory;
+    directory.with("MANIFEST", "L0 9223372036854775806\n")
+        .with("sst-9223372036854775806.sst", table_of({{"t", "0"}}))
+        .with("wal-9223372036854775807.log", log_of({{{"a", "1"}}}))
+        .with("wal.log", log_of({{{"b", "2"}}}))
+        .with("cut-9223372036854775807.log", "theirs");
+    auto db = directory.open({.wal_recovery = recovery::salvage});
+    CHECK(contents_of(db) == entry_map{{"a", "1"}, {"b", "2"}, {"t", "0"}});
+    CHECK(directory.files().contains("sst-9223372036854775807.sst"));
+    must(db.put("c", "3"));
+    CHECK(must_fail(db.flush()).code == errc::too_large);
+    must(db.close());
+    CHECK(directory.files().at("cut-9223372036854775807.log") == "theirs");
+    // The memtable that could not become a table is a frozen log now, and next time there is no id for it.
+    const auto before = directory.files();
+    CHECK(must_fail(directory.try_open()).what == "db: too_large: no table id is left up to 2^63-1");
+    CHECK(directory.files() == before);
+    CHECK(contents_of(directory.open({.read_only = true})).size() == 4);
+}

@@ -203,6 +203,16 @@ TEST_CASE("posix file system: errors name the operation and keep the errno") {
               .what.starts_with(fs.path("none") + ": open: "));
 }
 
+TEST_CASE("posix file system: what cannot be mapped is an error") {
+    on_disk fs;
+    write_file(fs.system, fs.path("file"), "data");
+    const auto file = must(fs.system.open(fs.path("file"), open_mode::read));
+    const auto why = must_fail(fs.system.map(file, 0));
+    CHECK(why.sys == EINVAL);
+    CHECK(why.what.starts_with("mmap: "));
+    must(fs.system.close(file));
+}
+
 TEST_CASE("posix file system: the default one is always the same") {
     CHECK(&lsm::io::default_file_system() == &lsm::io::default_file_system());
 }

@@ -33,15 +33,15 @@ TEST_CASE("typed memtable: signed keys are in numeric order and come back as num
         table.put(key, {key, 7});
     }
     table.del(0);
-    std::vector<std::int32_t> keys;
+    std::vector<std::int32_t> walked;
     for (auto at = table.iter(); at.valid(); at.next()) {
-        keys.push_back(at.key());
+        walked.push_back(at.key());
         if (at.key() == 0)
             CHECK(at.tombstone());
         else
             CHECK(at.value() == point{at.key(), 7});
     }
-    CHECK(keys == ordered);
+    CHECK(walked == ordered);
     CHECK(table.get(-1).value() == point{-1, 7});
     CHECK(table.get(0).tombstone());
     CHECK(table.get(2).absent());

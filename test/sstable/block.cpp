@@ -22,13 +22,13 @@ struct bad_block {
 };
 
 constexpr std::uint64_t far_too_long = 0xffff'ffff;
-const bytes first = raw_record({"m", "value"});
+const bytes first_record = raw_record({"m", "value"});
 
 // Blocks of a table whose index says "m" for them, and "t" for the block behind.
 std::vector<bad_block> bad_blocks() {
     const bytes two = u32(2);
     return {
-        {u32(0) + first, errc::bad_block},
+        {u32(0) + first_record, errc::bad_block},
         {u32(0) + raw_record(1, 0, 9, "m"), errc::bad_block},  // no entries before a bad type
         {u32(1) + raw_record(1, 0, 2, "m"), errc::bad_type},
         {u32(1) + raw_record(1, 0, 255, "m"), errc::bad_type},
@@ -37,30 +37,30 @@ std::vector<bad_block> bad_blocks() {
         {u32(1) + raw_record(far_too_long, 0, 0, "m"), errc::bad_block},
         {u32(1) + raw_record(far_too_long, far_too_long, 0, "m"), errc::bad_block},
         {u32(1) + raw_record(2, 0, 0, "m"), errc::bad_block},
-        {two + first, errc::bad_block},
-        {two + first + raw_record({"n", ""}).substr(0, 8), errc::bad_block},
-        {two + first + raw_record({"m", ""}), errc::unsorted},
-        {two + first + raw_record({"l", ""}), errc::unsorted},
-        {two + first + raw_record({"", std::nullopt}), errc::unsorted},
-        {u32(1) + first + "x", errc::bad_block},
-        {u32(1) + first + raw_record({"n", "not counted"}), errc::bad_block},
+        {two + first_record, errc::bad_block},
+        {two + first_record + raw_record({"n", ""}).substr(0, 8), errc::bad_block},
+        {two + first_record + raw_record({"m", ""}), errc::unsorted},
+        {two + first_record + raw_record({"l", ""}), errc::unsorted},
+        {two + first_record + raw_record({"", std::nullopt}), errc::unsorted},
+        {u32(1) + first_record + "x", errc::bad_block},
+        {u32(1) + first_record + raw_record({"n", "not counted"}), errc::bad_block},
         {u32(1) + raw_record({"n", "not the index key"}), errc::bad_block},
         {u32(1) + raw_record({"l", "not the index key"}), errc::bad_block},
-        {two + first + raw_record({"t", "the next index key"}), errc::unsorted},
-        {two + first + raw_record({"u", "above the next index key"}), errc::unsorted},
+        {two + first_record + raw_record({"t", "the next index key"}), errc::unsorted},
+        {two + first_record + raw_record({"u", "above the next index key"}), errc::unsorted},
         // Two defects: the order of the format page decides.
         {u32(1) + raw_record(far_too_long, 1, 2, "m"), errc::bad_type},
         {u32(1) + raw_record(far_too_long, 1, 1, "m"), errc::bad_tombstone},
-        {two + first + raw_record(1, far_too_long, 0, "a"), errc::bad_block},
-        {two + first + raw_record({"a", "unsorted"}) + "trailing", errc::unsorted},
-        {two + first + raw_record(1, 0, 3, "a"), errc::bad_type},
+        {two + first_record + raw_record(1, far_too_long, 0, "a"), errc::bad_block},
+        {two + first_record + raw_record({"a", "unsorted"}) + "trailing", errc::unsorted},
+        {two + first_record + raw_record(1, 0, 3, "a"), errc::bad_type},
         {u32(1) + raw_record({"l", "not the index key"}) + "trailing", errc::bad_block},
         {u32(1) + raw_record({"z", "not the index key nor below the next"}), errc::bad_block},
         {two + raw_record({"n", ""}) + raw_record({"a", "unsorted, and not the index key"}), errc::unsorted},
         {u32(1000) + raw_record(1, 0, 2, "m"), errc::bad_type},  // far more entries than fit, the first of them bad
         {u32(1000) + raw_record(1, 1, 1, "mv"), errc::bad_tombstone},
-        {u32(1000) + first + raw_record({"a", ""}), errc::unsorted},
-        {u32(far_too_long) + first + raw_record({"n", ""}), errc::bad_block},
+        {u32(1000) + first_record + raw_record({"a", ""}), errc::unsorted},
+        {u32(far_too_long) + first_record + raw_record({"n", ""}), errc::bad_block},
     };
 }
 
@@ -97,7 +97,7 @@ TEST_CASE("sst block: every defect is reported by get and len and cursors with f
 }
 
 TEST_CASE("sst block: damage in one block leaves the others readable in both directions") {
-    const opened_table<> t(table_with(u32(0) + first));
+    const opened_table<> t(table_with(u32(0) + first_record));
     CHECK(must(t->get("a")).value() == "1");
     CHECK(must(t->get("b")).tombstone());
     CHECK(must(t->get("c")).absent());
@@ -127,8 +127,8 @@ TEST_CASE("sst block: damage in one block leaves the others readable in both dir
 
 TEST_CASE("sst block: an error tells the offset in the file") {
     const bytes before = raw_block({{"a", "1"}, {"b", std::nullopt}});
-    const opened_table<> t(table_with(u32(2) + first + raw_record(1, 0, 2, "n")));
-    const auto offset = before.size() + 4 + first.size();
+    const opened_table<> t(table_with(u32(2) + first_record + raw_record(1, 0, 2, "n")));
+    const auto offset = before.size() + 4 + first_record.size();
     CHECK(must_fail(t->get("m")).what.starts_with("table.sst: offset " + std::to_string(offset) + ": bad_type"));
 }
 
@@ -173,7 +173,7 @@ TEST_CASE("sst block: a copy is the same block and keeps it alive") {
 TEST_CASE("sst block: a count of four billion costs no memory") {
     allocation_log log;
     using alloc = logged_allocator<std::byte>;
-    const bytes raw = u32(0xffff'ffff) + first + bytes(80, 'x');
+    const bytes raw = u32(0xffff'ffff) + first_record + bytes(80, 'x');
     CHECK_FALSE(lsm::basic_block<alloc>::decode(raw, "m", 0, alloc(log)).has_value());
     CHECK(log.peak_bytes < 10 * raw.size());
     CHECK(log.live_bytes == 0);

@@ -179,11 +179,11 @@ TEST_CASE("dbctl: get prints the value or absent") {
 
 TEST_CASE("dbctl: dumps show what stands before them with nothing in between") {
     const database db;
-    const bytes a = stream_of({{"a", "1"}}), deleted = stream_of({{"a", std::nullopt}});
+    const bytes a = stream_of({{"a", "1"}}), tombstone = stream_of({{"a", std::nullopt}});
     db.answers(
         "DUMP\nPUT a 1\nDUMP\nDUMP_WITH_TOMBS\nGET a\nDEL a\nDUMP\nDUMP_WITH_TOMBS\nFLUSH\nDUMP\nDUMP_WITH_TOMBS\nPUT "
         "a 1\nDUMP",
-        a + a + "value: 31\n" + deleted + deleted + a);
+        a + a + "value: 31\n" + tombstone + tombstone + a);
 }
 
 TEST_CASE("dbctl: without compaction flushed tombstones are shown for ever") {
@@ -319,4 +319,14 @@ TEST_CASE("dbctl: the last of several writes on a key decides") {
     db.answers("PUT a 3\n", "");
     db.answers("GET a\n", "value: 33\n");
     db.holds({{"a", "3"}, {"b", std::nullopt}});
+}
+
+TEST_CASE("dbctl: a sparse MANIFEST of terabytes is refused in one line") {
+    const database db;
+    db.answers("PUT a 1\nFLUSH\n", "");
+    const auto before = std::filesystem::file_size(db / "MANIFEST");
+    std::filesystem::resize_file(db / "MANIFEST", std::uintmax_t{1} << 42);
+    fails(db.line(), db / "MANIFEST" + ": bad_manifest: ", "GET a\n");
+    std::filesystem::resize_file(db / "MANIFEST", before);
+    db.answers("GET a\n", "value: 31\n");
 }

@@ -45,10 +45,10 @@ TEST_CASE("merge_iter: one input is its own stream") {
 TEST_CASE("merge_iter: tables without entries give an empty stream") {
     const scratch_directory directory;
     const std::string empty = table_file(directory, "empty", {});
-    const std::string deleted = table_file(directory, "deleted", {{"a", std::nullopt}});
+    const std::string without = table_file(directory, "deleted", {{"a", std::nullopt}});
     prints({"merge_iter", empty}, "");
     prints({"merge_iter", empty, empty}, "");
-    prints({"merge_iter", "--drop-tombstones", deleted}, "");
+    prints({"merge_iter", "--drop-tombstones", without}, "");
 }
 
 TEST_CASE("merge_iter: the first input that has a key decides it") {

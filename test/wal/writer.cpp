@@ -223,6 +223,7 @@ TEST_CASE("log writer: the first failed write or sync stops it for good") {
         w.fs.fault = nullptr;
         w.fs.forget();
         CHECK(must_fail(log.append(one)).what == first.what);
+        CHECK(must_fail(log.append_record()).what == first.what);
         CHECK(must_fail(log.sync()).what == first.what);
         CHECK(must_fail(log.close()).what == first.what);
         CHECK(w.fs.calls.empty());

@@ -169,10 +169,7 @@ public:
         if (auto flushed = flush(); !flushed) return flushed;
         return maintenance_.compact(from, to);
     }
-    result<void> settle() {
-        if (auto good = health_.check(); !good) return good;
-        return maintenance_.settle();
-    }
+    result<void> settle() { return maintenance_.settle(); }
 
     result<void> checkpoint(std::string_view to) {
         if (health_.closed()) return health_.check();
@@ -350,7 +347,10 @@ private:
         if (!found) return std::move(found).error();
         recovered_ = logs.report();
 
-        const auto damaged = logs.to_keep().empty() ? nullptr : std::exchange(memtable, writes_.new_memtable());
+        const bool cuts = !logs.to_keep().empty();
+        const auto damaged = cuts && contents->log ? std::exchange(memtable, writes_.new_memtable()) : nullptr;
+        if (auto left = check_numbers(frozen.get(), damaged.get(), cuts, *contents); !left)
+            return std::move(left).error();
         publish(memtable, {damaged, frozen}, std::move(found->tables), logs.written());
         if (!contents->manifest) {
             // Its directory's own name was perhaps never synced.
@@ -410,12 +410,22 @@ private:
         versions_.publish(std::move(first), [](const version<Alloc>*, version<Alloc>&) {});
     }
 
+    // What settle_logs() makes has a number to go by: to find none only then would be too late to change nothing.
+    result<void> check_numbers(const db_memtable<Alloc>* frozen, const db_memtable<Alloc>* damaged, bool cuts,
+                               const directory_contents& contents) const {
+        const auto tables = [](const db_memtable<Alloc>* m) { return m != nullptr && m->entries.len() != 0 ? 1u : 0u; };
+        if (cuts && contents.highest_cut_log == largest_id)
+            return failure(errc::too_large, "no number is left for another such file")
+                .in(joined(directory_, cut_log_name(largest_id)));
+        return tables_.check_ids(tables(frozen) + tables(damaged));
+    }
+
     // Frozen logs, and a damaged one whose cut pieces are kept beside it, go: what they hold becomes tables. Each a
     // table of its own: the last log may hold what a killed program wrote and never synced, and to replay the others
     // alone over a table that has it would bring older entries back.
     result<void> settle_logs(db_memtable<Alloc>* frozen, db_memtable<Alloc>* damaged, const log_replay<Alloc>& logs,
                              const directory_contents& contents) {
-        if (damaged != nullptr) {
+        if (!logs.to_keep().empty()) {
             if (auto kept = keep_cuts(fs_, directory_, contents.highest_cut_log + 1, logs.to_keep()); !kept)
                 return kept;
             if (auto removed = maker_.remove_logs(logs.left_out()); !removed) return removed;
@@ -424,7 +434,7 @@ private:
             for (const std::uint64_t number : contents.frozen_logs) frozen->logs.push_back(frozen_log_name(number));
             if (auto settled = settle(*frozen); !settled) return settled;
         }
-        if (damaged == nullptr || !contents.log) return {};
+        if (damaged == nullptr) return {};
         damaged->logs = {std::string(log_name)};
         return settle(*damaged);
     }

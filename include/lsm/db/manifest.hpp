@@ -75,16 +75,28 @@ struct manifest_line {
     return out;
 }
 
-/// Reads MANIFEST. Errors: not_found, bad_manifest, io.
-[[nodiscard]] inline result<std::vector<manifest_line>> read_manifest(io::file_system& fs, std::string_view directory) {
+/// A MANIFEST is read into memory whole: a longer one, sparse as it may be, is refused. Ten million tables fit.
+inline constexpr std::uint64_t most_manifest_bytes = std::uint64_t{256} << 20;
+
+/// The text of MANIFEST. Errors: not_found, bad_manifest, io.
+[[nodiscard]] inline result<std::string> read_manifest_text(io::file_system& fs, std::string_view directory) {
     auto in = io::file::open(fs, joined(directory, manifest_name), io::open_mode::read_no_follow);
     if (!in) return std::move(in).error();
     const auto size = in->size();
     if (!size) return size.error();
+    if (*size > most_manifest_bytes)
+        return failure(errc::bad_manifest, "of " + std::to_string(*size) + " bytes, more than 256 MiB").in(in->path());
     std::string text(static_cast<std::size_t>(*size), '\0');
     if (auto read = in->read_exactly(0, {text.data(), text.size()}); !read) return std::move(read).error();
-    auto lines = parse_manifest(text);
-    if (!lines) return std::move(lines).error().in(in->path());
+    return text;
+}
+
+/// The lines of MANIFEST. Errors: not_found, bad_manifest, io.
+[[nodiscard]] inline result<std::vector<manifest_line>> read_manifest(io::file_system& fs, std::string_view directory) {
+    const auto text = read_manifest_text(fs, directory);
+    if (!text) return text.error();
+    auto lines = parse_manifest(*text);
+    if (!lines) return std::move(lines).error().in(joined(directory, manifest_name));
     return lines;
 }
 

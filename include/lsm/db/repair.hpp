@@ -56,19 +56,16 @@ private:
     [[nodiscard]] std::string path_of(std::string_view name) const { return joined(directory_, name); }
 
     result<void> read_manifest_lines() {
-        auto in = io::file::open(fs_, path_of(manifest_name), io::open_mode::read_no_follow);
-        if (!in && in.error().code == errc::not_found) {
-            report_.manifest_defect = std::move(in).error();
+        auto text = read_manifest_text(fs_, directory_);
+        if (!text && text.error().code == errc::not_found) {
+            report_.manifest_defect = std::move(text).error();
             return {};
         }
-        if (!in) return std::move(in).error();
-        const auto size = in->size();
-        if (!size) return size.error();
-        manifest_.emplace(static_cast<std::size_t>(*size), '\0');
-        if (auto read = in->read_exactly(0, {manifest_->data(), manifest_->size()}); !read) return read;
+        if (!text) return std::move(text).error();
+        manifest_ = *std::move(text);
         auto lines = parse_manifest(*manifest_);
         lines_ = lines ? *std::move(lines) : sound_lines(*manifest_);
-        if (!lines) report_.manifest_defect = std::move(lines).error().in(in->path());
+        if (!lines) report_.manifest_defect = std::move(lines).error().in(path_of(manifest_name));
         return {};
     }
 
@@ -178,8 +175,9 @@ namespace lsm {
 /// the order of two tables stands, whatever their ids.
 ///
 /// Errors: not_found (no database), locked (it is open), corruption (a conflict), bad_manifest (listed tables above
-/// level 0 overlap), no_space, io. Can be called again after any of them. Memory for two keys of each table, and, while
-/// they are compared, for block, index and filter of the tables that overlap.
+/// level 0 overlap, or a MANIFEST beyond any size: move it away first), no_space, io. Can be called again after any of
+/// them. Memory for two keys of each table, and, while they are compared, for block, index and filter of the tables
+/// that overlap.
 inline result<repair_report> repair(std::string_view directory, const repair_options& how = {}) {
     io::file_system& fs = how.file_system != nullptr ? *how.file_system : io::default_file_system();
     const auto contents = detail::directory_contents::read(fs, directory);

@@ -75,8 +75,13 @@ public:
 
     result<std::uint64_t> new_id() {
         const std::uint64_t id = next_id_.fetch_add(1);
-        if (id > largest_id) return failure(errc::too_large, "no table id is left").in(directory_);
+        if (id > largest_id) return no_id_left();
         return id;
+    }
+    /// Whether new_id() would give so many.
+    [[nodiscard]] result<void> check_ids(std::uint64_t count) const {
+        if (next_id_ + count > largest_id + 1) return no_id_left();
+        return {};
     }
 
     /// Writes MANIFEST for the current tables.
@@ -142,6 +147,10 @@ public:
     };
 
 private:
+    [[nodiscard]] error no_id_left() const {
+        return failure(errc::too_large, "no table id is left up to 2^63-1").in(directory_);
+    }
+
     result<void> replace_with(const table_set<Alloc>& tables) {
         progress reached{};
         auto done = replace_manifest(fs_, directory_, tables.lines(), reached);

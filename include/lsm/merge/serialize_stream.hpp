@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 
 #include <lsm/core/coding.hpp>
@@ -23,18 +24,12 @@ result<void> serialize_stream(C& entries, io::sink& out, const Alloc& alloc = {}
     for (; entries.valid(); entries.next()) {
         const bytes_view key = entries.key();
         const entry_view entry = entries.entry();
-        char length[4];
-        detail::store_le(length, static_cast<std::uint32_t>(key.size()));
-        auto done = buffer.append({length, sizeof length});
-        if (done) done = buffer.append(key);
-        const char type = static_cast<char>(entry.type);
-        if (done) done = buffer.append({&type, 1});
-        if (done && !entry.tombstone()) {
-            detail::store_le(length, static_cast<std::uint32_t>(entry.value.size()));
-            done = buffer.append({length, sizeof length});
-            if (done) done = buffer.append(entry.value);
-        }
-        if (!done) return done;
+        char key_length[4], behind_key[5] = {static_cast<char>(entry.type)};
+        detail::store_le(key_length, static_cast<std::uint32_t>(key.size()));
+        detail::store_le(behind_key + 1, static_cast<std::uint32_t>(entry.value.size()));
+        for (const bytes_view piece :
+             {bytes_view(key_length, 4), key, bytes_view(behind_key, entry.tombstone() ? 1 : 5), entry.value})
+            if (auto done = buffer.append(piece); !done) return done;
     }
     if (auto flushed = buffer.flush(); !flushed) return flushed;
     return entries.status();

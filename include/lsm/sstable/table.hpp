@@ -38,9 +38,7 @@ public:
         const auto tail = table_tail<Alloc>::of(*file, alloc);
         if (!tail) return tail.error();
         const std::uint64_t body = file->size() - sst_footer_bytes;
-        char raw_footer[sst_footer_bytes];
-        if (auto got = tail->read(body, raw_footer); !got) return std::move(got).error();
-        const sst_footer footer = parse_footer(raw_footer);
+        const sst_footer footer = parse_footer(tail->last(sst_footer_bytes));
         if (!footer.magic_ok)
             return defect_at(file->size() - sst_magic.size(), errc::bad_magic,
                              "an SSTable ends with \"SST1\" and four zeros");

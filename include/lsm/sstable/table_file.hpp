@@ -110,6 +110,8 @@ public:
 
     [[nodiscard]] const std::string& path() const noexcept { return file_.path(); }
 
+    /// The last bytes of the file. Requires that it has so many, and that they are a footer's or fewer.
+    [[nodiscard]] const char* last(std::size_t count) const noexcept { return bytes_.data() + bytes_.size() - count; }
     result<void> read(std::uint64_t offset, std::span<char> into) const {
         if (offset < begin_) return file_.read(offset, into);
         bytes_view(bytes_).substr(static_cast<std::size_t>(offset - begin_)).copy(into.data(), into.size());
