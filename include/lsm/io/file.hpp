@@ -111,7 +111,7 @@ public:
     /// Writes all of `data` behind what was appended before. After an error a part of it may be there; truncate() takes
     /// it away.
     result<void> append(bytes_view data) {
-        if (data.size() <= mapped_ahead()) {
+        if (!data.empty() && data.size() <= mapped_ahead()) {
             data.copy(window_.memory + (end_ - window_.begin), data.size());
             end_ += data.size();
             return {};
