@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -98,6 +99,11 @@ FAILING(int, sync_file_range, (int file, off64_t offset, off64_t size, unsigned 
 int posix_fallocate(int file, off_t offset, off_t size) {
     if (hit("posix_fallocate")) return error;
     return REAL(posix_fallocate)(file, offset, size);
+}
+
+void* mmap(void* where, size_t size, int protection, int flags, int file, off_t offset) {
+    if (hit("mmap")) return MAP_FAILED;
+    return REAL(mmap)(where, size, protection, flags, file, offset);
 }
 
 DIR* fdopendir(int file) {

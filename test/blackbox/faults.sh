@@ -1,7 +1,7 @@
 # Every call to the system fails, in every way, or is the last. Sourced by scripts/attack.sh.
 
 calls=(open read write pread pwrite fsync fdatasync close rename link unlink ftruncate mkdir fdopendir readdir fstat stat lstat
-    flock posix_fallocate sync_file_range readlink chmod lchown poll)
+    flock posix_fallocate sync_file_range mmap readlink chmod lchown poll)
 # name:errno[:for good]; see fault.c. Whoever is interrupted for ever waits for ever.
 faults=(EIO:5 KILL:0 EIO+:5:yes ENOSPC:28 ENOSPC+:28:yes EMFILE:24 EINTR:4 short:-1)
 [ $short = no ] || faults=(EIO:5 KILL:0)
@@ -128,7 +128,7 @@ attack_databases() {
     begin_old && with=() && run_reading && cp "$out" "$work/whole"
     attack "dbctl, reading" begin_old run_reading check_reading
 
-    # The small program: background threads, a log that is allocated ahead.
+    # The small program: background threads, a log that is allocated ahead, tables that are mapped.
     sorted_keys=(k0 k1 k2 k3 k4 k5 k6)
     local writes=40 letters i x
     printf -v letters '%0200d' 0 && letters=${letters//0/x}
