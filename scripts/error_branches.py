@@ -18,7 +18,10 @@ import pathlib
 import re
 import sys
 
-MADE = re.compile(r"\b(?:(?:system_)?failure|failure_at|corrupt|no_id_left)\((?!errc code|std::(?:string_view|uint64_t)|unsigned|\)(?: const)?(?: noexcept)? \{)")
+MADE = re.compile(
+    r"\b(?:(?:system_)?failure|failure_at|corrupt|no_id_left)\("
+    r"(?!errc code|std::(?:string_view|uint64_t)|unsigned|\)(?: const)?(?: noexcept)? \{)"  # where they are defined
+)
 PASSED_ON = re.compile(
     r"(?:\bstd::move\([\w.*>-]+\)|\w)(?P<here>\.error\(\))(?!\.(?:code|sys|what))"
     r"|!(\w+)\)\s*(?:\{\s*)?(?P<same>return) \2;"
@@ -110,11 +113,13 @@ def main():
     exports = [{f["filename"]: f for f in json.load(open(path))["data"][0]["files"]} for path in sys.argv[1:3]]
     total = [0] * 5
     by_others, by_none, own = [], [], []
-    print(f"{'error branches':32} {'of system calls':>15} {'tier 4':>8} {'all tests':>10} {'others':>8} {'all tests':>10}")
+    head = ("error branches", "of system calls", "tier 4", "all tests", "others", "all tests")
+    print("{:32} {:>15} {:>8} {:>10} {:>8} {:>10}".format(*head))
     for path in sorted(root.rglob("*.hpp")):
         name, source = str(path.relative_to(root)), path.read_text()
         row = [0] * 5
-        for line, system, counts in [] if name in LEFT_OUT else branches_of(name, source, [Counts(e.get(str(path))) for e in exports]):
+        runs = [Counts(e.get(str(path))) for e in exports]
+        for line, system, counts in [] if name in LEFT_OUT else branches_of(name, source, runs):
             said = f"  include/lsm/{name}:{line}: {source.splitlines()[line - 1].strip()}"
             if system:
                 row = [row[0] + 1, row[1] + (counts[0] != 0), row[2] + (counts[1] != 0), row[3], row[4]]
