@@ -95,16 +95,17 @@ FAILING(ssize_t, readlink, (const char* path, char* to, size_t size), (path, to,
 FAILING(int, poll, (struct pollfd * files, nfds_t number, int timeout), (files, number, timeout))
 FAILING(int, sync_file_range, (int file, off64_t offset, off64_t size, unsigned flags), (file, offset, size, flags))
 
-void* mmap(void* at, size_t size, int protection, int flags, int file, off_t offset) {
-    if (hit("mmap")) return MAP_FAILED;
-    return REAL(mmap)(at, size, protection, flags, file, offset);
-}
-FAILING(int, madvise, (void* at, size_t size, int advice), (at, size, advice))
+FAILING(int, madvise, (void* where, size_t size, int advice), (where, size, advice))
 
 // Returns what is wrong, instead of setting errno.
 int posix_fallocate(int file, off_t offset, off_t size) {
     if (hit("posix_fallocate")) return error;
     return REAL(posix_fallocate)(file, offset, size);
+}
+
+void* mmap(void* where, size_t size, int protection, int flags, int file, off_t offset) {
+    if (hit("mmap")) return MAP_FAILED;
+    return REAL(mmap)(where, size, protection, flags, file, offset);
 }
 
 DIR* fdopendir(int file) {

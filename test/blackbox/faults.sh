@@ -128,7 +128,7 @@ attack_databases() {
     begin_old && with=() && run_reading && cp "$out" "$work/whole"
     attack "dbctl, reading" begin_old run_reading check_reading
 
-    # The small program: background threads, a log that is allocated ahead and mapped.
+    # The small program: background threads, a log that is allocated ahead and mapped, tables that are mapped.
     sorted_keys=(k0 k1 k2 k3 k4 k5 k6)
     local writes=40 letters i x
     printf -v letters '%0200d' 0 && letters=${letters//0/x}

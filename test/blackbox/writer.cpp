@@ -1,7 +1,7 @@
-// A small program that uses the database as most do: with threads in the background and its log allocated ahead. Every
-// other write is not synced, and goes to the log through a map. It says "ok N" on stdout when its N-th write is
-// acknowledged, and "full N" each time the disk has no room for it, which it bears TRIES times. Write N puts the key
-// "k<N mod 7>" with the value "<N>" and as many letters as are asked for.
+// A small program that uses the database as most do: with threads in the background, its log allocated ahead, and its
+// tables mapped. Every other write is not synced, and goes to the log through a map. It says "ok N" on stdout when its
+// N-th write is acknowledged, and "full N" each time the disk has no room for it, which it bears TRIES times. Write N
+// puts the key "k<N mod 7>" with the value "<N>" and as many letters as are asked for.
 //
 //   writer DIR WRITES LETTERS TRIES     exit status 1, and a line on stderr, if something fails
 
@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -20,11 +21,10 @@
 
 namespace {
 
-[[noreturn]] void fail(const std::string& what) {
-    const std::string line = "writer: " + what + "\n";
-    static_cast<void>(!::write(STDERR_FILENO, line.data(), line.size()));
-    std::_Exit(1);
-}
+struct failed : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+[[noreturn]] void fail(const std::string& what) { throw failed(what); }
 template <class T>
 T must(lsm::result<T> outcome) {
     if (!outcome) fail(outcome.error().what);
@@ -41,6 +41,7 @@ void run(int argc, char** argv) {
     if (argc != 5) fail("usage: writer DIR WRITES LETTERS TRIES");
     std::signal(SIGXFSZ, SIG_IGN);
     auto db = must(lsm::db::open(argv[1], {.write_buffer_bytes = 4 << 10,
+                                           .map_tables = true,
                                            .map_log = true,
                                            .compaction = {.level0_trigger = 2},
                                            .log_preallocation_bytes = 4 << 10}));
@@ -66,9 +67,16 @@ void run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    std::string line = "writer: ";
     try {
         run(argc, argv);
+        return 0;
+    } catch (const failed& e) {
+        line += e.what();
     } catch (const std::exception& e) {
-        fail(std::string("out of memory: ") + e.what());
+        line.append("out of memory: ").append(e.what());
     }
+    line += '\n';
+    static_cast<void>(!::write(STDERR_FILENO, line.data(), line.size()));
+    return 1;
 }

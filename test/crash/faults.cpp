@@ -19,6 +19,9 @@
 #include <lsm/db/db.hpp>
 #include <lsm/db/repair.hpp>
 #include <lsm/io/simulated_file_system.hpp>
+#include <lsm/memtable/memtable.hpp>
+#include <lsm/sstable/writer.hpp>
+#include <lsm/wal/writer.hpp>
 
 #include "crash/program.hpp"
 
@@ -259,6 +262,38 @@ void read(run& p) {
     });
     p.end();
 }
+// The stages without a database. What has failed says so again.
+void stages(run& p) {
+    auto& fs = p.disk();
+    const auto create = [&](const char* path) {
+        return lsm::io::file::open(fs, path, lsm::io::open_mode::create_exclusive);
+    };
+    for (int i = 0; i < 2; ++i) {
+        auto log = lsm::wal::writer::open(fs, "data/log");
+        if (!p.note(log)) continue;
+        for (int n = 0; n < 2; ++n) {
+            p.note(log->append(encoded(p.some(2)).encode()));
+            p.note(log->append_record());
+            p.note(log->sync());
+        }
+        if (i == 1) p.note(log->rotate("data/log of before"));
+        p.note(log->close());
+    }
+    lsm::memtable table;
+    for (const char letter : {'a', 'b', 'c'}) table.put(bytes(40'000, letter), "value");
+    if (auto file = create("data/dump"); p.note(file)) {
+        lsm::io::file_sink out(*file);
+        p.note(table.encode(out));
+        p.note(file->close());
+    }
+    if (auto file = create("data/table"); p.note(file)) {
+        lsm::io::file_sink out(*file);
+        lsm::sst_writer writer(out, {.block_size = 256});
+        for (auto at = table.iter(); at.valid(); at.next()) p.note(writer.add(at.key(), at.value()));
+        p.note(writer.finish());
+        p.note(file->close());
+    }
+}
 // A reader has the tables that go meanwhile.
 void read_on(run& p) {
     p.start();
@@ -332,6 +367,7 @@ std::vector<scenario> all_scenarios() {
         {"compaction", compacting, fill, compaction},
         {"unsynced", how, fill, unsynced},
         {"large", strict, large, large},
+        {"stages", strict, fill, stages},
         {"checkpoint", compacting, fill, checkpoint},
         {.name = "copies", .how = strict, .prepare = fill, .act = checkpoint, .has_links = false},
         {"read", uncached, fill, read},

@@ -336,3 +336,16 @@ TEST_CASE("recovery: the last numbers there are do no harm where no further one 
     CHECK(directory.files() == before);
     CHECK(contents_of(directory.open({.read_only = true})).size() == 4);
 }
+
+TEST_CASE("recovery: a compaction for which no number is left changes nothing") {
+    memory_directory directory;
+    directory.with("MANIFEST", "L0 9223372036854775807\nL0 9223372036854775806\n")
+        .with("sst-9223372036854775807.sst", table_of({{"a", "2"}}))
+        .with("sst-9223372036854775806.sst", table_of({{"a", "1"}, {"b", "1"}}));
+    const auto before = directory.files();
+    auto db = directory.open();
+    CHECK(must_fail(db.compact()).what == "db: too_large: no table id is left up to 2^63-1");
+    CHECK(contents_of(db) == entry_map{{"a", "2"}, {"b", "1"}});
+    must(db.close());
+    CHECK(directory.files() == before);
+}

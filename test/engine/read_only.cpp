@@ -317,3 +317,28 @@ TEST_CASE("read only: a call that fails leaves the old state") {
     }
     CHECK(fail_at > 8);
 }
+
+TEST_CASE("read only: a table that the writer has taken away is stale and no damage and no absence") {
+    lsm::io::memory_file_system memory;
+    auto writer = must(lsm::db::open("db", at_once({.file_system = &memory})));
+    for (const auto* const key : {"a", "b"}) {
+        must(writer.put(key, "1"));
+        must(writer.flush());
+    }
+    // One of the two tables is opened for each read.
+    const auto reader = must(lsm::db::open(
+        "db", at_once({.read_only = true, .block_cache_bytes = 0, .max_open_files = 1, .file_system = &memory})));
+    must(memory.remove("db/sst-000001.sst"));
+    must(memory.remove("db/sst-000002.sst"));
+    const auto why = must_fail(reader.verify());
+    CHECK(why.code == errc::stale);
+    CHECK(why.what.starts_with("db/sst-00000"));
+    int stale = 0;
+    for (const auto* const key : {"a", "b"}) {
+        const auto got = reader.get(key);
+        if (got) CHECK(*got == "1");
+        if (!got) CHECK(got.error().code == errc::stale);
+        stale += !got;
+    }
+    CHECK(stale == 1);
+}

@@ -232,15 +232,20 @@ TEST_CASE("memtable: encode reports the error of its sink and stops writing") {
     struct full final : lsm::io::sink {
         lsm::result<void> append(lsm::bytes_view) override {
             ++calls;
-            if (calls == 5) return lsm::detail::system_failure("write", ENOSPC);
+            if (calls == last) return lsm::detail::system_failure("write", ENOSPC);
             return {};
         }
-        int calls = 0;
+        int last = 0, calls = 0;
     } to;
     memtable table;
     for (const auto* const key : {"a", "b", "c"}) table.put(key, "value");
-    CHECK(must_fail(table.encode(to)).code == lsm::errc::no_space);
-    CHECK(to.calls == 5);
+    must(table.encode(to));
+    for (int pieces = to.calls; to.last < pieces;) {
+        ++to.last;
+        to.calls = 0;
+        CHECK(must_fail(table.encode(to)).code == lsm::errc::no_space);
+        CHECK(to.calls == to.last);
+    }
 }
 
 TEST_CASE("memtable: a dump that is written while entries are added has as many entries as it says") {

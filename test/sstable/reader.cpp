@@ -229,8 +229,8 @@ TEST_CASE("sst reader: a file that got shorter since is short input and not an e
 }
 
 TEST_CASE("sst reader: an allocation that fails leaks nothing and leaves the cursor usable") {
-    using alloc = logged_allocator<std::byte>;
-    using reader_type = lsm::basic_sst_reader<lsm::policies<bytes, bytes, alloc>>;
+    using counted = logged_allocator<std::byte>;
+    using reader_type = lsm::basic_sst_reader<lsm::policies<bytes, bytes, counted>>;
     const auto entries = numbered_entries(40);
     lsm::io::memory_file_system fs;
     write_file(fs, table_path, written_table(entries, 128));
@@ -239,7 +239,7 @@ TEST_CASE("sst reader: an allocation that fails leaks nothing and leaves the cur
     for (;; ++failures) {
         log.fail_at = log.allocations + failures;
         try {
-            const auto reader = must(reader_type::open(open_file(fs, table_path), alloc(log)));
+            const auto reader = must(reader_type::open(open_file(fs, table_path), counted(log)));
             auto at = reader.iter();
             raw_entries seen;
             try {

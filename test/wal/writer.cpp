@@ -12,6 +12,7 @@
 #include <lsm/io/posix_file_system.hpp>
 
 #include "support/allocators.hpp"
+#include "support/hooked_file_system.hpp"
 #include "wal/watched_log.hpp"
 
 using lsm::bytes;
@@ -332,6 +333,8 @@ TEST_CASE("log writer: opening refuses what cannot be read") {
     CHECK(must_fail(writer::open(w.fs, w.path)).sys == EIO);
     w.fs.fault = [](std::string_view call) { return call.starts_with("open") ? EACCES : 0; };
     CHECK(must_fail(writer::open(w.fs, w.path)).sys == EACCES);
+    hooked_file_system sizeless(w.inner, [](std::string_view call, auto) { return call == "size" ? EIO : 0; });
+    CHECK(must_fail(writer::open(sizeless, w.path)).sys == EIO);
 }
 
 TEST_CASE("log writer: what is no write batch is refused before it makes the log unreadable") {

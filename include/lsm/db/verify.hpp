@@ -20,21 +20,21 @@ struct verify_report {
     std::uint64_t blocks = 0;
     std::uint64_t entries = 0;
     std::uint64_t bytes = 0;
-    /// One for each table whose bytes do not open and each damaged block, with file and offset.
+    /// One for each table that is not there or whose bytes do not open, and each damaged block, with file and offset.
     std::vector<error> damage;
 };
 
 namespace detail {
 
 /// Reads the tables of a version from their files again, past every cache. Requires that the files keep their names
-/// meanwhile, unless another process may take them away, which is stale. An error is what the system refused: of what
-/// could not be read nobody knows whether it is damaged.
+/// meanwhile, unless another process may take them away, which is stale; otherwise a file that is gone is damage. An
+/// error is what the system refused: of what could not be read nobody knows whether it is damaged.
 template <class Alloc>
 result<verify_report> verify_tables(io::file_system& fs, std::string_view directory, const version<Alloc>& what,
                                     bool shared, const Alloc& alloc) {
     verify_report out;
     const auto note = [&out](error why) -> result<void> {
-        if (why.sys != 0) return why;
+        if (why.sys != 0 && why.code != errc::not_found) return why;
         out.damage.push_back(std::move(why));
         return {};
     };

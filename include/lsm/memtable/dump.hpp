@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -124,9 +125,8 @@ result<void> write_dump(C& entries, std::size_t count, io::sink& out) {
     for (; entries.valid(); entries.next()) {
         char header[record_header_bytes];
         write_record_header(header, entries.key(), entries.entry());
-        if (auto done = out.append({header, sizeof header}); !done) return done;
-        if (auto done = out.append(entries.key()); !done) return done;
-        if (auto done = out.append(entries.entry().value); !done) return done;
+        for (const bytes_view piece : {bytes_view(header, sizeof header), entries.key(), entries.entry().value})
+            if (auto done = out.append(piece); !done) return done;
     }
     return entries.status();
 }
