@@ -1,5 +1,7 @@
 #include <lsm/io/executor.hpp>
 
+#include <sys/resource.h>
+
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -81,6 +83,44 @@ TEST_CASE("thread executor: a job runs once in another thread") {
     CHECK(runs == 1);
     CHECK(elsewhere);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which need memory for themselves
+TEST_CASE(
+    "thread executor: where the system has no thread to give, a job runs inside submit, and one that asks is told so") {
+    const auto here = std::this_thread::get_id();
+    std::thread::id there;
+    std::atomic<int> runs = 0;
+    thread_executor runner(3);
+    unsigned threads_inside = 99;
+    job one([&] {
+        there = std::this_thread::get_id();
+        threads_inside = runner.threads();
+        ++runs;
+    });
+    // They take the stacks that were kept of threads that ended.
+    std::atomic<bool> done = false;
+    std::vector<std::thread> others;
+    for (int i = 0; i < 20; ++i) others.emplace_back([&] { done.wait(false); });
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+    rlimit none = before;
+    none.rlim_cur = 1;  // not a page more, so no stack
+    REQUIRE(::setrlimit(RLIMIT_AS, &none) == 0);
+    runner.submit(one);
+    REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
+    CHECK(runs == 1);
+    CHECK(there == here);
+    CHECK(threads_inside == 0);
+
+    runner.submit(one);
+    CHECK(soon([&] { return runs == 2; }));
+    CHECK(there != here);
+    CHECK(threads_inside == 3);
+    done = true;
+    done.notify_all();
+    for (std::thread& other : others) other.join();
+}
+#endif
 
 TEST_CASE("thread executor: one thread runs jobs in the order they come") {
     std::vector<int> order;

@@ -218,12 +218,12 @@ private:
 
     // What `f` returns; running out of memory is an error like others here, where nobody is to catch it.
     template <class F>
-    static auto caught(F f) -> decltype(f()) {
+    auto caught(F f) const -> decltype(f()) {
 #if defined(__cpp_exceptions)
         try {
             return f();
         } catch (const std::bad_alloc&) {
-            return system_failure("allocate", ENOMEM);
+            return system_failure("allocate", ENOMEM).in(directory_);
         }
 #else
         return f();

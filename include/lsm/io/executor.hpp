@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <utility>
@@ -31,7 +32,7 @@ public:
 
     /// Runs `what` once, now or later. Many threads may submit.
     virtual void submit(job& what) = 0;
-    /// How many jobs run beside their submitter; 0 if a job runs inside submit().
+    /// How many jobs run beside their submitter; 0 if a job runs inside submit(), which can change with a submit().
     [[nodiscard]] virtual unsigned threads() const noexcept = 0;
 };
 
@@ -65,7 +66,8 @@ public:
         {
             const std::lock_guard guard(mutex_);
             if (idle_ <= waiting_ && started_ < wanted_ && start_thread()) ++started_;
-            if (started_ != 0) {
+            has_threads_ = started_ != 0;
+            if (has_threads_) {
                 (last_ == nullptr ? first_ : last_->next_) = &what;
                 last_ = &what;
                 ++waiting_;
@@ -75,7 +77,7 @@ public:
         }
         what.run();
     }
-    [[nodiscard]] unsigned threads() const noexcept override { return wanted_; }
+    [[nodiscard]] unsigned threads() const noexcept override { return has_threads_ ? wanted_ : 0; }
 
 private:
     // Not std::thread, which can tell of a failure only by an exception.
@@ -107,6 +109,7 @@ private:
     }
 
     const unsigned wanted_;
+    std::atomic<bool> has_threads_ = true;  // false as long as the system refuses the first
     std::mutex mutex_;
     std::condition_variable work_;
     job* first_ = nullptr;
