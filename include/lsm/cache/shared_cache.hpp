@@ -162,8 +162,8 @@ private:
         item_queue<Item> retired;  // in no slot any more
         std::atomic<std::size_t> capacity = 0;
         std::atomic<std::size_t> used = 0;  // kept.bytes()
-        std::atomic<std::uintptr_t> missed =
-            1;  // an odd number: twice the bytes that a full shard was asked for in vain
+        // An odd number: twice the bytes that a full shard was asked for in vain.
+        std::atomic<std::uintptr_t> missed = 1;
         char apart[64];
     };
 
