@@ -355,6 +355,8 @@ std::vector<scenario> all_scenarios() {
     auto salvaging = how, exact = how;
     salvaging.wal_recovery = lsm::wal::recovery::salvage;
     exact.wal_recovery = lsm::wal::recovery::absolute;
+    auto mapped = how;
+    mapped.map_log = true;
     auto uncached = strict;
     uncached.block_cache_bytes = 0;
     auto canonical = uncached;
@@ -366,6 +368,7 @@ std::vector<scenario> all_scenarios() {
         {"flush", strict, fill, flush},
         {"compaction", compacting, fill, compaction},
         {"unsynced", how, fill, unsynced},
+        {"unsynced_mapped", mapped, fill, unsynced},
         {"large", strict, large, large},
         {"stages", strict, fill, stages},
         {"checkpoint", compacting, fill, checkpoint},

@@ -340,8 +340,14 @@ std::vector<workload> all_workloads() {
     preallocating.log_preallocation_bytes = 2000;
     auto rotating = mixed_options;
     rotating.log_preallocation_bytes = 700;
+    auto mapping = rotating, mapping_unsynced = unsynced_options;
+    mapping.map_log = mapping_unsynced.map_log = true;
+    mapping_unsynced.log_preallocation_bytes = 2000;
     auto recovering = mixed_options;
     recovering.compaction = leveled.compaction;
+    auto recovering_mapped = recovering;
+    recovering_mapped.map_log = true;
+    recovering_mapped.log_preallocation_bytes = 2000;
     auto salvaging = none, exact = none;
     salvaging.wal_recovery = lsm::wal::recovery::salvage;
     exact.wal_recovery = lsm::wal::recovery::absolute;
@@ -352,13 +358,16 @@ std::vector<workload> all_workloads() {
         {"put_preallocated", alone(put), preallocating},
         {"batch", alone(batch), none},
         {"unsynced", alone(unsynced), unsynced_options},
+        {"unsynced_mapped", alone(unsynced), mapping_unsynced},
         {"mixed", alone(mixed), mixed_options},
         {"rotation", alone(rotation), rotating},
+        {"rotation_mapped", alone(rotation), mapping},
         {"flush", alone(flush), none},
         {"leveled", alone(compaction), leveled},
         {"tiered", alone(compaction), tiny(compaction_style::size_tiered)},
         {"checkpoint", alone(checkpoint), leveled},
         {"recovery", alone(recovery), recovering, 3},
+        {"recovery_mapped", alone(recovery), recovering_mapped, 3},
         {"repair", repair, none, 4},
         {"point_in_time", logs, mixed_options, 4},
         {"salvage", logs, salvaging, 4},

@@ -109,6 +109,7 @@ public:
     program(io::simulated_file_system& disk, options how, std::string directory, std::uint64_t seed)
         : disk_(disk), how_(how), directory_(std::move(directory)), choose_(seed), values_(1000 * seed) {
         how_.file_system = &disk;
+        if (how_.map_log) disk.offer_maps();
     }
 
     history expected;

@@ -213,6 +213,51 @@ TEST_CASE("simulated file system: what was cut off does not come back and reserv
     CHECK(left_of(disk, "file", {kind::nothing}) == bytes(50, 'a') + bytes(20, '\0'));
 }
 
+TEST_CASE("simulated file system: what is stored in a map is written and open until a sync") {
+    simulated_file_system disk;
+    auto file = durable(disk, "file", bytes(600, 'o'));
+    const auto handle = must(disk.open("file", open_mode::read));
+    CHECK(must(disk.map_to_write(handle, 0, 600)) == nullptr);
+    must(disk.close(handle));
+    disk.offer_maps();
+    CHECK(must_fail(disk.map_to_write(77, 0, 600)).sys == EBADF);
+
+    REQUIRE(file.map_ahead(1000));  // behind what is there
+    const bytes stored(700, 's');
+    must(file.append(stored));
+    const bytes before(600, 'o');
+    CHECK(left_of(disk, "file", {kind::everything}) == before + stored + bytes(300, '\0'));
+    CHECK(left_of(disk, "file", {kind::nothing}) == before);
+    const auto some = all_left_of(disk, "file", kind::some);
+    CHECK(some.contains(before + bytes(1000, '\0')));
+    // The sector in which it begins, and not the next one; and the other way round.
+    CHECK(some.contains(before + bytes(424, 's') + bytes(576, '\0')));
+    CHECK(some.contains(before + bytes(424, '\0') + bytes(276, 's') + bytes(300, '\0')));
+    CHECK(all_left_of(disk, "file", kind::prefix).contains(before + stored + bytes(300, '\0')));
+    CHECK(read_file(disk, "file") == before + stored + bytes(300, '\0'));
+
+    must(file.sync_data());
+    must(file.append("more"));
+    CHECK(left_of(disk, "file", {kind::nothing}) == before + stored + bytes(300, '\0'));
+    CHECK(left_of(disk, "file", {kind::everything}).substr(1300, 5) == bytes("more\0", 5));
+    must(file.truncate(1302));
+    CHECK(read_file(disk, "file") == before + stored + "mo");
+}
+
+TEST_CASE("simulated file system: a killed program loses nothing that it stored in a map") {
+    simulated_file_system disk;
+    disk.offer_maps();
+    auto file = durable(disk, "file", {});
+    REQUIRE(file.map_ahead(100));
+    must(file.append("stored"));
+    disk.restart_program();
+    CHECK(read_file(disk, "file").substr(0, 7) == bytes("stored\0", 7));
+    must(file.append("and lost"));  // the file is not open any more
+    CHECK(read_file(disk, "file").substr(0, 7) == bytes("stored\0", 7));
+    disk.reboot({kind::nothing});
+    CHECK(read_file(disk, "file").empty());
+}
+
 TEST_CASE("simulated file system: the same seeds give the same disks and others give others") {
     const auto disk_of = [](std::uint64_t seed, std::uint64_t loss) {
         simulated_file_system disk(seed);

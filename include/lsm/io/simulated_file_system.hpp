@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -34,6 +35,7 @@ enum class operation : unsigned char {
     size,
     truncate,
     allocate,
+    map,
     rename,
     link,
     remove,
@@ -45,8 +47,9 @@ enum class operation : unsigned char {
 
 [[nodiscard]] constexpr std::string_view to_string(operation what) noexcept {
     constexpr std::string_view names[] = {
-        "open",     "create",   "close",  "read", "write",  "start_sync",     "sync_data",      "sync", "size",
-        "truncate", "allocate", "rename", "link", "remove", "make_directory", "sync_directory", "list", "lock"};
+        "open",   "create",         "close",          "read",     "write", "start_sync", "sync_data",
+        "sync",   "size",           "truncate",       "allocate", "map",   "rename",     "link",
+        "remove", "make_directory", "sync_directory", "list",     "lock"};
     return names[static_cast<std::size_t>(what)];
 }
 
@@ -58,6 +61,7 @@ enum class operation : unsigned char {
         case operation::read:
         case operation::start_sync:
         case operation::size:
+        case operation::map:
         case operation::list: return false;
         default: return true;
     }
@@ -151,6 +155,14 @@ public:
         return used_bytes();
     }
 
+    /// From now on map_to_write() gives memory. What is stored there is noticed at the next operation of the disk, as
+    /// one write; so no thread may be storing while another has an operation done, and what is stored after the file is
+    /// closed is nowhere.
+    void offer_maps() {
+        const std::lock_guard guard(mutex_);
+        offers_maps_ = true;
+    }
+
     /// From now on, or after so many operations more, all operations fail with EIO, and nothing is done.
     void lose_power(std::uint64_t after = 0) {
         const std::lock_guard guard(mutex_);
@@ -173,6 +185,7 @@ public:
     /// The disk as it would be after a power cut now and a reboot; without faults, of any capacity.
     [[nodiscard]] simulated_file_system after_power_loss(power_loss loss = {}) const {
         const std::lock_guard guard(mutex_);
+        notice_stores();
         return simulated_file_system(seed_, journal_.after(loss, seed_));
     }
     /// A hash of all durable names and bytes: to tell disks after a power cut from one another.
@@ -234,6 +247,22 @@ public:
     result<void> allocate(handle file, std::uint64_t size) override {
         return perform(operation::allocate, path_of(file),
                        [&] { return resized(file, size, [&] { return files_->allocate(inner(file), size); }); });
+    }
+
+    result<char*> map_to_write(handle file, std::uint64_t offset, std::uint64_t size) override {
+        return perform(operation::map, path_of(file), [&]() -> result<char*> {
+            if (!offers_maps_) return nullptr;
+            bytes there(static_cast<std::size_t>(size), '\0');
+            const auto got = files_->read_at(inner(file), offset, there);
+            if (!got) return got.error();
+            if (*got != size) return detail::system_failure("map", EINVAL);
+            return maps_.emplace_back(file, offset, there, there).memory.data();
+        });
+    }
+    void unmap(const char* mapped, std::uint64_t) noexcept override {
+        const std::lock_guard guard(mutex_);
+        notice_stores();
+        maps_.remove_if([&](const stretch& s) { return s.memory.data() == mapped; });
     }
 
     result<void> rename(std::string_view from, std::string_view to) override {
@@ -301,12 +330,23 @@ private:
         fault what;
         std::uint64_t seen = 0;
     };
+    // Of a file, mapped to be written to.
+    struct stretch {
+        stretch(handle of, std::uint64_t begin, bytes now, bytes before)
+            : file(of), offset(begin), memory(std::move(now)), noticed(std::move(before)) {}
+
+        handle file;
+        std::uint64_t offset;
+        bytes memory;
+        bytes noticed;
+    };
 
     simulated_file_system(std::uint64_t seed, detail::change_journal journal)
         : seed_(seed), choose_(seed), journal_(std::move(journal)) {
         show_durable();
     }
     void restart() {
+        notice_stores();
         for (const auto& [number, file] : open_) static_cast<void>(files_->close(file.inner));
         open_.clear();
         power_ends_ = UINT64_MAX;
@@ -316,6 +356,7 @@ private:
     template <class Call, class Failed>
     auto perform(operation what, std::string_view path, Call call, Failed failed) -> decltype(call()) {
         std::unique_lock guard(mutex_);
+        notice_stores();
         const std::uint64_t number = operations_++;
         if (look_) {
             guard.unlock();
@@ -376,6 +417,23 @@ private:
         return done;
     }
 
+    // Makes writes of what was stored in maps since the last time; without power, too, as nothing told the program.
+    void notice_stores() const {
+        for (auto& [file, offset, memory, noticed] : maps_) {
+            const auto size = files_->size(inner(file));
+            if (!size) continue;
+            std::size_t begin = 0;
+            auto end = static_cast<std::size_t>(std::clamp(*size, offset, offset + memory.size()) - offset);
+            while (begin < end && memory[begin] == noticed[begin]) ++begin;
+            while (begin < end && memory[end - 1] == noticed[end - 1]) --end;
+            if (begin == end) continue;
+            const auto stored = bytes_view(memory).substr(begin, end - begin);
+            static_cast<void>(files_->write_at(inner(file), offset + begin, stored));
+            journal_.write(*contents(file), offset + begin, stored);
+            noticed = memory;
+        }
+    }
+
     result<handle> opened(handle inner, std::string_view path, std::shared_ptr<unsynced> contents) {
         open_.emplace(next_, open_file{inner, std::string(path), std::move(contents)});
         return next_++;
@@ -417,10 +475,13 @@ private:
     mutable std::mutex mutex_;
     std::uint64_t seed_;
     detail::seeded_choice choose_;
-    detail::change_journal journal_;
-    std::optional<memory_file_system> files_;  // as programs see them
+    // What was stored in maps changes these when someone looks.
+    mutable detail::change_journal journal_;
+    mutable std::optional<memory_file_system> files_;  // as programs see them
+    mutable std::list<stretch> maps_;
     std::map<handle, open_file> open_;
     handle next_ = 0;
+    bool offers_maps_ = false;
 
     std::function<void(const next_operation&)> look_;
     std::uint64_t operations_ = 0;
