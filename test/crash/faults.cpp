@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <cxxopts.hpp>
@@ -24,6 +25,7 @@
 #include <lsm/wal/writer.hpp>
 
 #include "crash/program.hpp"
+#include "support/flags.hpp"
 
 namespace {
 
@@ -512,7 +514,7 @@ int main(int argc, char** argv) {
         "scenario", "only this one", cxxopts::value<std::string>())("operation", "only this one fails",
                                                                     cxxopts::value<std::uint64_t>())(
         "fault", "only this one, as in \"EIO\", or \"EIO+\" for good", cxxopts::value<std::string>());
-    const auto given = known.parse(argc, argv);
+    const auto given = parsed(std::move(known), argc, argv);
     selection only;
     if (given.count("scenario") != 0) only.scenario = given["scenario"].as<std::string>();
     if (given.count("operation") != 0) only.operation = given["operation"].as<std::uint64_t>();

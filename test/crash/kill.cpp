@@ -33,6 +33,8 @@
 
 #include <lsm/db/db.hpp>
 
+#include "support/flags.hpp"
+
 namespace {
 
 using contents = std::map<std::string, std::string>;
@@ -393,7 +395,7 @@ int main(int argc, char** argv) {
         "dbctl", "the tool, to be killed in one round of four", cxxopts::value<std::string>())(
         "rounds", "how many", cxxopts::value<std::uint64_t>()->default_value("1000"))(
         "seed", "of everything but the moment of the kill", cxxopts::value<std::uint64_t>()->default_value("1"));
-    const auto given = known.parse(argc, argv);
+    const auto given = lsm::test::parsed(std::move(known), argc, argv);
     if (given.count("dir") == 0 || given.count("dbctl") == 0) stop("--dir and --dbctl are needed");
     ::signal(SIGPIPE, SIG_IGN);
     const auto directory = given["dir"].as<std::string>();

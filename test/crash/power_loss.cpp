@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include <cxxopts.hpp>
@@ -21,6 +22,7 @@
 #include <lsm/io/simulated_file_system.hpp>
 
 #include "crash/program.hpp"
+#include "support/flags.hpp"
 
 namespace {
 
@@ -415,7 +417,7 @@ int main(int argc, char** argv) {
         "workload", "only this one", cxxopts::value<std::string>())("point", "only in front of this operation",
                                                                     cxxopts::value<std::uint64_t>())(
         "pattern", "only this loss, as in \"some:17\"", cxxopts::value<std::string>());
-    const auto given = known.parse(argc, argv);
+    const auto given = parsed(std::move(known), argc, argv);
     selection only;
     if (given.count("point") != 0) only.point = given["point"].as<std::uint64_t>();
     if (given.count("pattern") != 0) only.pattern = pattern_of(given["pattern"].as<std::string>());

@@ -12,10 +12,13 @@
 #include <cstdlib>
 #include <map>
 #include <string>
+#include <utility>
 
 #include <cxxopts.hpp>
 
 #include <lsm/db/db.hpp>
+
+#include "support/flags.hpp"
 
 namespace {
 
@@ -136,7 +139,7 @@ int main(int argc, char** argv) {
         "seed", "of the operations", cxxopts::value<std::uint64_t>()->default_value("1"))(
         "budget", "memory, in MiB", cxxopts::value<std::size_t>()->default_value("64"))(
         "write-buffer", "in MiB", cxxopts::value<std::size_t>()->default_value("8"));
-    const auto given = known.parse(argc, argv);
+    const auto given = lsm::test::parsed(std::move(known), argc, argv);
     if (given.count("dir") == 0) fail("--dir is needed");
     const load what{given["dir"].as<std::string>(), given["num"].as<std::uint64_t>(), given["seed"].as<std::uint64_t>(),
                     given["budget"].as<std::size_t>() << 20, given["write-buffer"].as<std::size_t>() << 20};

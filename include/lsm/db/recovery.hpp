@@ -95,8 +95,7 @@ public:
         std::uint64_t size;
     };
 
-    log_replay(io::file_system& fs, wal::recovery mode, const Alloc& alloc)
-        : fs_(fs), mode_(mode), alloc_(alloc), gathered_(alloc) {}
+    log_replay(io::file_system& fs, wal::recovery mode, const Alloc& alloc) : fs_(fs), mode_(mode), alloc_(alloc) {}
 
     /// Replays the log at `path` into a memtable. A frozen log was synced before it was renamed, so it has no excuse
     /// for a torn end.
@@ -114,15 +113,14 @@ public:
         auto records =
             wal::basic_reader<Alloc>::open(*std::move(file), strict ? wal::recovery::absolute : mode_, alloc_);
         if (!records) return std::move(records).error();
+        replay_buffer<Alloc> gathered(into, alloc_);
         for (;;) {
             auto record = records->next();
             if (!record) return std::move(record).error();
             if (!*record) break;
-            gathered_.add(**record);
-            ++written_;
-            if (gathered_.memory_bytes() >= most_gathered_bytes) gathered_.drain(into, written_);
+            gathered.add(**record, ++written_);
         }
-        gathered_.drain(into, written_);
+        gathered.finish();
         report_.records += records->records();
         intact_bytes_ = records->end();
         for (const auto& [offset, size] : records->cut_ranges()) leave_out({path, offset, size});
@@ -139,8 +137,6 @@ public:
     [[nodiscard]] const std::vector<std::string>& left_out() const noexcept { return left_out_; }
 
 private:
-    static constexpr std::size_t most_gathered_bytes = std::size_t{96} << 20;
-
     void leave_out(cut what) {
         report_.cut_bytes += what.size;
         if (mode_ == wal::recovery::point_in_time) stopped_ = true;
@@ -150,7 +146,6 @@ private:
     io::file_system& fs_;
     wal::recovery mode_;
     Alloc alloc_;
-    replay_buffer<Alloc> gathered_;
     bool stopped_ = false;
     sequence written_ = 0;
     std::uint64_t intact_bytes_ = 0;

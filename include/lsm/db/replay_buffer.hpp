@@ -4,91 +4,78 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <lsm/core/batch_coding.hpp>
 #include <lsm/core/bytes.hpp>
-#include <lsm/core/coding.hpp>
 #include <lsm/core/entry.hpp>
 #include <lsm/core/prefix_search.hpp>
+#include <lsm/core/radix_sort.hpp>
 #include <lsm/memtable/memtable.hpp>
-#include <lsm/policy/arena.hpp>
 
 namespace lsm::detail {
 
-/// Gathers the operations of many write batches and puts them into a memtable in the order of their keys: a sorted
-/// insertion costs a fraction of one somewhere in a table that is much larger than the processor's cache. Of several
-/// operations on a key only the last counts.
+/// Puts the operations of many write batches into a memtable in the order of their keys: a sorted insertion costs a
+/// fraction of one somewhere in a table that is much larger than the processor's cache. The memtable has the operations
+/// from the first, in the order they came, and their links at the end. Of several on a key only the last counts.
 template <class Alloc>
 class replay_buffer {
-public:
-    explicit replay_buffer(const Alloc& alloc) : alloc_(alloc), items_(alloc) { memory_ = new_arena(); }
+    using node = typename memtable_core<Alloc>::node;
 
-    /// Requires a well-formed batch.
-    void add(bytes_view batch) {
-        const bytes_view operations = batch.substr(std::min(batch.size(), batch_header_bytes));
-        if (operations.empty()) return;
-        char* const copy = static_cast<char*>(memory_->allocate(operations.size(), 1));
-        operations.copy(copy, operations.size());
-        batch_reader reader({copy, operations.size()}, load_le<std::uint32_t>(batch.data()));
+public:
+    /// Nobody else may write to `to` meanwhile, which must outlive the buffer.
+    replay_buffer(memtable_core<Alloc>& to, const Alloc& alloc) : to_(to), items_(alloc) {}
+
+    /// Requires a well-formed batch, and `at` not to be below that of the batch before.
+    void add(bytes_view batch, sequence at) {
+        batch_reader operations(batch);
         bytes_view key;
         entry_view entry;
-        while (reader.next(key, entry)) {
-            common_ = items_.empty() ? key : common_.substr(0, shared_prefix(common_, key));
-            items_.push_back(
-                {0, key.data(), static_cast<std::uint32_t>(key.size()), static_cast<std::uint32_t>(items_.size())});
+        while (operations.next(key, entry)) {
+            items_.push_back({0, to_.prepare(key, entry, at)});
+            const bytes_view kept = items_.back().entry->key();
+            common_ = items_.size() == 1 ? kept : common_.substr(0, shared_prefix(common_, kept));
         }
     }
 
-    [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return memory_->memory_bytes() + items_.capacity() * sizeof(item);
-    }
-
-    /// Puts everything into `to`, at one sequence, and is empty again.
-    void drain(memtable_core<Alloc>& to, sequence at) {
-        // What all keys begin with tells nothing: the eight bytes behind it decide most comparisons without a look at
-        // the keys.
-        if (to.len() == 0) to.expect(common_);
-        for (item& i : items_) i.prefix = leading_number(i.key().substr(common_.size()));
-        std::sort(items_.begin(), items_.end(), [](const item& a, const item& b) {
-            if (a.prefix != b.prefix) return a.prefix < b.prefix;
-            const int order = a.key().compare(b.key());
-            return order != 0 ? order < 0 : a.number < b.number;
-        });
-        for (std::size_t n = 0; n < items_.size(); ++n) {
-            if (n + ahead < items_.size()) __builtin_prefetch(items_[n + ahead].bytes);
-            if (n + 1 < items_.size() && items_[n].prefix == items_[n + 1].prefix &&
-                items_[n].key() == items_[n + 1].key())
-                continue;
-            to.add(items_[n].key(), items_[n].entry(), at);
+    /// Readers see all of it after that.
+    void finish() {
+        sort_by_number();
+        for (std::size_t begin = 0, end = 0; begin < items_.size(); begin = end) {
+            for (; end < items_.size() && items_[end].number == items_[begin].number; ++end)
+                if (end + ahead < items_.size()) __builtin_prefetch(items_[end + ahead].entry, 1);
+            link_in(std::span(items_).subspan(begin, end - begin));
         }
         items_.clear();
-        common_ = {};
-        memory_ = new_arena();
     }
 
 private:
     static constexpr std::size_t ahead = 8;
     struct item {
-        std::uint64_t prefix;
-        const char* bytes;  // of the key, in its operation: behind a type and the key's length
-        std::uint32_t key_length;
-        std::uint32_t number;  // in the order they came
-
-        [[nodiscard]] bytes_view key() const noexcept { return {bytes, key_length}; }
-        [[nodiscard]] entry_view entry() const noexcept {
-            const auto type = static_cast<entry_type>(bytes[-5]);
-            if (type == entry_type::tombstone) return {type, {}};
-            const char* const length = bytes + key_length;
-            return {type, {length + 4, load_le<std::uint32_t>(length)}};
-        }
+        std::uint64_t number;
+        node* entry;
     };
+    using items = std::vector<item, typename std::allocator_traits<Alloc>::template rebind_alloc<item>>;
 
-    [[nodiscard]] auto new_arena() const { return std::allocate_shared<basic_arena<Alloc>>(alloc_, alloc_); }
+    void sort_by_number() {
+        // What all keys begin with tells nothing: the eight bytes behind it decide most comparisons without a look at
+        // the keys.
+        if (to_.len() == 0) to_.expect(common_);
+        for (item& i : items_) i.number = to_.entries().number_of(i.entry->key());
+        items spare(items_.get_allocator());
+        radix_sort(items_, spare);
+    }
+    // Entries with the same number, as they came.
+    void link_in(std::span<item> alike) {
+        const auto below = [](const item& a, const item& b) { return a.entry->key() < b.entry->key(); };
+        if (!std::is_sorted(alike.begin(), alike.end(), below)) std::stable_sort(alike.begin(), alike.end(), below);
+        for (std::size_t n = 0; n < alike.size(); ++n)
+            if (n + 1 == alike.size() || below(alike[n], alike[n + 1])) to_.link_in(alike[n].entry, alike[n].number);
+    }
 
-    [[no_unique_address]] Alloc alloc_;
-    std::shared_ptr<basic_arena<Alloc>> memory_;  // copies of the operations
-    std::vector<item, typename std::allocator_traits<Alloc>::template rebind_alloc<item>> items_;
+    memtable_core<Alloc>& to_;
+    items items_;
     bytes_view common_;  // what all keys begin with
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <concepts>
 #include <cstdint>
@@ -32,23 +33,28 @@ namespace lsm::detail {
 template <class Alloc>
 class memtable_core {
 public:
+    using node = typename skip_list<Alloc>::node;
+    using version = typename skip_list<Alloc>::version;
+
     explicit memtable_core(const Alloc& alloc, std::size_t filter_bytes = 0)
         : alloc_(alloc), entries_(alloc), filter_(filter_bytes, alloc) {}
 
     /// Requires a key and value of at most max_length bytes, and `at` not below any sequence used before. If Alloc
     /// throws, nothing has changed.
     void add(bytes_view key, entry_view entry, sequence at) {
-        const auto* const hidden = entries_.add(key, entry, at);
+        const version* const hidden = entries_.add(key, entry, at);
         if (filter_.memory_bytes() != 0) filter_.add(xxh64(key));
-        std::uint64_t bytes = size_bytes() + entry.value.size();
-        if (hidden != nullptr) {
-            bytes -= hidden->value_length;
-        } else {
-            bytes += record_header_bytes + key.size();
-            len_.store(len() + 1, std::memory_order_relaxed);
-        }
-        size_bytes_.store(bytes, std::memory_order_relaxed);
-        newest_.store(at, std::memory_order_release);
+        count(key, entry, hidden, at);
+    }
+    /// The same in two steps, as skip_list::prepare() and link_in().
+    node* prepare(bytes_view key, entry_view entry, sequence at) {
+        if (filter_.memory_bytes() != 0) filter_.add(xxh64(key));
+        return entries_.prepare(key, entry, at);
+    }
+    void link_in(node* prepared, std::uint64_t number) {
+        const version* const only = prepared->newest();
+        const version* const hidden = entries_.link_in(prepared, number);
+        count(prepared->key(), only->entry(), hidden, std::max(newest(), only->written));
     }
     /// As skip_list::expect().
     void expect(bytes_view prefix) { entries_.expect(prefix); }
@@ -64,9 +70,9 @@ public:
     [[nodiscard]] sequence newest() const noexcept { return newest_.load(std::memory_order_acquire); }
 
     /// The entry of `key` as a reader at `at` sees it; null if it sees none. Lives as long as the memtable.
-    [[nodiscard]] const typename skip_list<Alloc>::version* find(bytes_view key, sequence at) const noexcept {
-        const auto* const node = entries_.not_below(key);
-        return node != nullptr && node->key() == key ? node->seen(at) : nullptr;
+    [[nodiscard]] const version* find(bytes_view key, sequence at) const noexcept {
+        const node* const found = entries_.not_below(key);
+        return found != nullptr && found->key() == key ? found->seen(at) : nullptr;
     }
 
     /// False for most keys that find() does not find, and for no other. `hash` is the key's xxh64().
@@ -81,6 +87,18 @@ public:
     [[nodiscard]] const Alloc& allocator() const noexcept { return alloc_; }
 
 private:
+    void count(bytes_view key, entry_view entry, const version* hidden, sequence at) noexcept {
+        std::uint64_t bytes = size_bytes() + entry.value.size();
+        if (hidden != nullptr) {
+            bytes -= hidden->value_length;
+        } else {
+            bytes += record_header_bytes + key.size();
+            len_.store(len() + 1, std::memory_order_relaxed);
+        }
+        size_bytes_.store(bytes, std::memory_order_relaxed);
+        newest_.store(at, std::memory_order_release);
+    }
+
     [[no_unique_address]] Alloc alloc_;
     skip_list<Alloc> entries_;
     key_filter<Alloc> filter_;

@@ -64,6 +64,9 @@ public:
         [[nodiscard]] bytes_view key() const noexcept {
             return {reinterpret_cast<const char*>(const_cast<node*>(this)->links() + height_), key_length_};
         }
+        [[nodiscard]] unsigned height() const noexcept { return height_; }
+        /// Before it is linked in.
+        void set_number(std::uint64_t number) noexcept { number_ = number; }
         [[nodiscard]] bool below(bytes_view key, std::uint64_t number) const noexcept {
             return number_ != number ? number_ < number : this->key() < key;
         }
@@ -110,20 +113,38 @@ public:
     /// the one written before. If Alloc throws, nothing has changed. The writer only.
     const version* add(bytes_view key, entry_view entry, sequence at) {
         const std::uint64_t number = number_of(key);
-        node* found = locate(key, number);
-        if (found != nullptr) {
+        if (node* const found = locate(key, number)) {
             const version* const hidden = found->newest();
             found->set_newest(make_version(entry, hidden, at));
             return hidden;
         }
-        const unsigned height = random_height();
-        node* const fresh = make_node(key, number, height, make_version(entry, nullptr, at));
-        for (unsigned level = 0; level < height; ++level) {
-            fresh->set_next(level, path_[level]->next(level));
-            path_[level]->set_next(level, fresh);
-            path_[level] = fresh;
-        }
+        link_behind_path(make_node(key, number, random_height(), make_version(entry, nullptr, at)));
         return nullptr;
+    }
+
+    /// The same in two steps, for who brings many keys into order in between: what prepare() returns is part of the
+    /// list after link_in(). `number` is the number_of() its key, which expect() may have changed in between.
+    node* prepare(bytes_view key, entry_view entry, sequence at) {
+        return make_node(key, 0, random_height(), make_version(entry, nullptr, at));
+    }
+    const version* link_in(node* prepared, std::uint64_t number) {
+        const version* const only = prepared->newest();
+        if (node* const found = locate(prepared->key(), number)) {
+            const version* const hidden = found->newest();
+            found->set_newest(make_version(only->entry(), hidden, only->written));
+            return hidden;
+        }
+        prepared->set_number(number);
+        link_behind_path(prepared);
+        return nullptr;
+    }
+
+    /// Tells keys apart without a look at them: in their order, equal numbers aside. A key that does not begin as
+    /// expected is below or above all that do.
+    [[nodiscard]] std::uint64_t number_of(bytes_view key) const noexcept {
+        const int order = key.substr(0, expected_.size()).compare(expected_);
+        if (order != 0) return order < 0 ? 0 : ~std::uint64_t{0};
+        return leading_number(key.substr(expected_.size()));
     }
 
     /// Sees to it that add() of so many entries, whose keys and values have `bytes` together, does not throw. The
@@ -162,14 +183,6 @@ private:
     node* make_node(bytes_view key, std::uint64_t number, unsigned height, const version* only) {
         void* const raw = memory_.allocate(node::bytes(key, height), alignof(node));
         return ::new (raw) node(key, number, height, only);
-    }
-
-    // In the order of the keys, equal numbers aside: a key that does not begin as expected is below or above all that
-    // do.
-    [[nodiscard]] std::uint64_t number_of(bytes_view key) const noexcept {
-        const int order = key.substr(0, expected_.size()).compare(expected_);
-        if (order != 0) return order < 0 ? 0 : ~std::uint64_t{0};
-        return leading_number(key.substr(expected_.size()));
     }
 
     struct place {
@@ -217,6 +230,15 @@ private:
             stop = next;
         }
         return stop != nullptr && stop->equals(key, number) ? stop : nullptr;
+    }
+
+    // Where locate() has found the key to be missing.
+    void link_behind_path(node* fresh) noexcept {
+        for (unsigned level = 0; level < fresh->height(); ++level) {
+            fresh->set_next(level, path_[level]->next(level));
+            path_[level]->set_next(level, fresh);
+            path_[level] = fresh;
+        }
     }
 
     [[nodiscard]] unsigned random_height() noexcept {

@@ -20,6 +20,7 @@
 
 #include <cxxopts.hpp>
 
+#include "support/flags.hpp"
 #include "support/history.hpp"
 
 namespace {
@@ -122,7 +123,7 @@ int main(int argc, char** argv) {
         "seed", "of the first one", cxxopts::value<std::uint64_t>()->default_value("1"))(
         "operations", "of each", cxxopts::value<std::size_t>()->default_value("5000"))(
         "option-sets", "that each has", cxxopts::value<unsigned>()->default_value("2"));
-    const auto given = known.parse(argc, argv);
+    const auto given = lsm::test::parsed(std::move(known), argc, argv);
     const auto seeds = given["seeds"].as<std::uint64_t>(), first = given["seed"].as<std::uint64_t>();
     const auto operations = given["operations"].as<std::size_t>();
     const auto sets = given["option-sets"].as<unsigned>();
