@@ -11,6 +11,7 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/io/file_system.hpp>
+#include <lsm/io/mapping.hpp>
 
 namespace lsm::detail {
 
@@ -56,6 +57,7 @@ public:
           handle_(other.handle_),
           end_(other.end_),
           started_(other.started_),
+          window_begin_(other.window_begin_),
           window_(std::move(other.window_)),
           path_(std::move(other.path_)) {}
     file& operator=(file&& other) noexcept {
@@ -64,6 +66,7 @@ public:
         handle_ = other.handle_;
         end_ = other.end_;
         started_ = other.started_;
+        window_begin_ = other.window_begin_;
         window_ = std::move(other.window_);
         path_ = std::move(other.path_);
         return *this;
@@ -112,7 +115,7 @@ public:
     /// it away.
     result<void> append(bytes_view data) {
         if (!data.empty() && data.size() <= mapped_ahead()) {
-            data.copy(window_.memory + (end_ - window_.begin), data.size());
+            data.copy(window_.begin() + (end_ - window_begin_), data.size());
             end_ += data.size();
             return {};
         }
@@ -133,12 +136,16 @@ public:
         window_ = {};
         if (!allocate(end_ + bytes)) return false;
         const auto memory = fs_->map_to_write(handle_, end_, bytes);
-        if (!memory || *memory == nullptr) return false;
-        window_ = window(*fs_, *memory, end_, bytes);
-        return true;
+        if (!memory) return false;
+        window_ = mapping<char>(*fs_, *memory, bytes);
+        window_begin_ = end_;
+        return static_cast<bool>(window_);
     }
     /// How many bytes may be appended before map_ahead() is to be called again.
-    [[nodiscard]] std::uint64_t mapped_ahead() const noexcept { return window_.end > end_ ? window_.end - end_ : 0; }
+    [[nodiscard]] std::uint64_t mapped_ahead() const noexcept {
+        const std::uint64_t window_end = window_begin_ + window_.size();
+        return window_end > end_ ? window_end - end_ : 0;
+    }
 
     /// Begins to bring what was appended to the disk, a piece at a time: for files that are synced at their end.
     void start_sync() {
@@ -164,8 +171,12 @@ public:
     }
     result<std::uint64_t> size() const { return named(fs_->size(handle_)); }
 
-    /// As file_system::map(). To be unmapped by the file_system.
-    result<const char*> map(std::uint64_t size) const { return named(fs_->map(handle_, size)); }
+    /// As file_system::map(): the first `size` bytes, which outlast the file object; or nothing.
+    result<mapping<const char>> map(std::uint64_t size) const {
+        const auto memory = named(fs_->map(handle_, size));
+        if (!memory) return memory.error();
+        return mapping<const char>(*fs_, *memory, size);
+    }
 
     /// Gives the file another name, in place of whatever had it.
     result<void> rename(std::string_view to) {
@@ -182,31 +193,6 @@ public:
     }
 
 private:
-    // A stretch of the file, mapped to be written to.
-    struct window {
-        window() = default;
-        window(file_system& fs, char* mapped, std::uint64_t from, std::uint64_t size) noexcept
-            : memory(mapped), begin(from), end(from + size), fs_(&fs) {}
-        window(window&& other) noexcept { *this = std::move(other); }
-        window& operator=(window&& other) noexcept {
-            if (memory != nullptr) fs_->unmap(memory, end - begin);
-            memory = std::exchange(other.memory, nullptr);
-            begin = other.begin;
-            end = std::exchange(other.end, 0);
-            fs_ = other.fs_;
-            return *this;
-        }
-        ~window() {
-            if (memory != nullptr) fs_->unmap(memory, end - begin);
-        }
-
-        char* memory = nullptr;
-        std::uint64_t begin = 0, end = 0;
-
-    private:
-        file_system* fs_ = nullptr;
-    };
-
     template <class T>
     result<T> named(result<T> done) const {
         if (!done) return std::move(done).error().in(path_);
@@ -219,7 +205,8 @@ private:
     file_system::handle handle_ = -1;
     std::uint64_t end_ = 0;
     std::uint64_t started_ = 0;  // up to where start_sync() was told
-    window window_;
+    std::uint64_t window_begin_ = 0;
+    mapping<char> window_;  // what append() copies into
     std::string path_;
 };
 

@@ -6,6 +6,9 @@
 #include <memory>
 #include <vector>
 
+#include <lsm/core/bytes.hpp>
+#include <lsm/core/hash.hpp>
+
 namespace lsm::detail {
 
 /// Which keys a memtable may have, by their hashes: a Bloom filter of four bits for each key, all of them in one word,
@@ -20,11 +23,13 @@ class key_filter {
 public:
     key_filter(std::size_t bytes, const Alloc& alloc) : words_(bytes / sizeof(word), alloc) {}
 
-    void add(std::uint64_t hash) noexcept {
+    void add(bytes_view key) noexcept {
         if (words_.empty()) return;
+        const std::uint64_t hash = xxh64(key);
         word& of_key = words_[place(hash)];
         of_key.store(of_key.load(std::memory_order_relaxed) | bits(hash), std::memory_order_relaxed);
     }
+    /// `hash` is the xxh64() of a key.
     [[nodiscard]] bool may_contain(std::uint64_t hash) const noexcept {
         if (words_.empty()) return true;
         return (words_[place(hash)].load(std::memory_order_relaxed) & bits(hash)) == bits(hash);

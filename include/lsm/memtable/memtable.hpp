@@ -11,7 +11,6 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/cursor.hpp>
 #include <lsm/core/entry.hpp>
-#include <lsm/core/hash.hpp>
 #include <lsm/core/hex.hpp>
 #include <lsm/core/prefix_search.hpp>
 #include <lsm/core/range.hpp>
@@ -43,12 +42,12 @@ public:
     /// throws, nothing has changed.
     void add(bytes_view key, entry_view entry, sequence at) {
         const version* const hidden = entries_.add(key, entry, at);
-        if (filter_.memory_bytes() != 0) filter_.add(xxh64(key));
+        filter_.add(key);
         count(key, entry, hidden, at);
     }
     /// The same in two steps, as skip_list::prepare() and link_in().
     node* prepare(bytes_view key, entry_view entry, sequence at) {
-        if (filter_.memory_bytes() != 0) filter_.add(xxh64(key));
+        filter_.add(key);
         return entries_.prepare(key, entry, at);
     }
     void link_in(node* prepared, std::uint64_t number) {

@@ -12,6 +12,7 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/io/file.hpp>
+#include <lsm/io/mapping.hpp>
 
 namespace lsm::detail {
 
@@ -19,16 +20,13 @@ namespace lsm::detail {
 /// from many threads.
 class table_file {
 public:
-    /// Into memory if `map`, and the file system can.
+    /// Into memory if `map`, and that is to be had.
     static result<table_file> of(io::file file, bool map = false) {
         const auto size = file.size();
         if (!size) return size.error();
         table_file out(std::move(file), *size);
-        if (map && *size != 0) {
-            auto mapped = out.file_.map(*size);
-            if (!mapped) return std::move(mapped).error();
-            out.mapped_ = *mapped;
-        }
+        if (map && *size != 0)
+            if (auto mapped = out.file_.map(*size)) out.mapped_ = *std::move(mapped);
         return out;
     }
     table_file(table_file&& other) noexcept
@@ -36,23 +34,20 @@ public:
           path_(std::move(other.path_)),
           size_(other.size_),
           file_(std::move(other.file_)),
-          mapped_(std::exchange(other.mapped_, nullptr)),
+          mapped_(std::move(other.mapped_)),
           open_(other.open_.load(std::memory_order_relaxed)) {}
-    ~table_file() {
-        if (mapped_ != nullptr) fs_.unmap(mapped_, size_);
-    }
 
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
-    [[nodiscard]] bool mapped() const noexcept { return mapped_ != nullptr; }
+    [[nodiscard]] bool mapped() const noexcept { return static_cast<bool>(mapped_); }
 
     /// A part of a mapped file.
     [[nodiscard]] bytes_view view(std::uint64_t offset, std::uint64_t size) const noexcept {
-        return {mapped_ + offset, static_cast<std::size_t>(size)};
+        return {mapped_.begin() + offset, static_cast<std::size_t>(size)};
     }
     /// Fills `into`. stale, if the file is opened for each read and its name is gone.
     result<void> read(std::uint64_t offset, std::span<char> into) const {
-        if (mapped_ != nullptr) {
+        if (mapped_) {
             view(offset, into.size()).copy(into.data(), into.size());
             return {};
         }
@@ -70,7 +65,7 @@ public:
     }
     /// Ends that, so that the file may lose its name; others may be reading. One thread at a time.
     result<void> keep() {
-        if (mapped_ != nullptr || open_.load(std::memory_order_relaxed)) return {};
+        if (mapped_ || open_.load(std::memory_order_relaxed)) return {};
         auto again = reopen();
         if (!again) return std::move(again).error();
         file_ = *std::move(again);
@@ -93,7 +88,7 @@ private:
     std::string path_;
     std::uint64_t size_;
     io::file file_;
-    const char* mapped_ = nullptr;
+    io::mapping<const char> mapped_;
     std::atomic<bool> open_ = true;
 };
 
