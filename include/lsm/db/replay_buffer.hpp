@@ -41,6 +41,7 @@ public:
 
     /// Readers see all of it after that.
     void finish() {
+        add_to_filter();
         sort_by_number();
         for (std::size_t begin = 0, end = 0; begin < items_.size(); begin = end) {
             for (; end < items_.size() && items_[end].number == items_[begin].number; ++end)
@@ -53,11 +54,18 @@ public:
 private:
     static constexpr std::size_t ahead = 8;
     struct item {
-        std::uint64_t number;
+        std::uint64_t number;  // what the filter needs, and then what comes first in the order
         node* entry;
     };
     using items = std::vector<item, typename std::allocator_traits<Alloc>::template rebind_alloc<item>>;
 
+    // Its words lie far apart: each is fetched some entries before it is written to.
+    void add_to_filter() {
+        for (std::size_t n = 0; n < items_.size() + ahead; ++n) {
+            if (n < items_.size()) items_[n].number = to_.fetch(items_[n].entry->key());
+            if (n >= ahead) to_.add_to_filter(items_[n - ahead].number);
+        }
+    }
     void sort_by_number() {
         // What all keys begin with tells nothing: the eight bytes behind it decide most comparisons without a look at
         // the keys.

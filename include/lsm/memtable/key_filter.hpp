@@ -23,11 +23,17 @@ class key_filter {
 public:
     key_filter(std::size_t bytes, const Alloc& alloc) : words_(bytes / sizeof(word), alloc) {}
 
-    void add(bytes_view key) noexcept {
-        if (words_.empty()) return;
+    /// What add() needs of a key, whose word is on its way into the processor's cache then.
+    [[nodiscard]] std::uint64_t fetch(bytes_view key) const noexcept {
+        if (words_.empty()) return 0;
         const std::uint64_t hash = xxh64(key);
-        word& of_key = words_[place(hash)];
-        of_key.store(of_key.load(std::memory_order_relaxed) | bits(hash), std::memory_order_relaxed);
+        __builtin_prefetch(&words_[place(hash)], 1);
+        return hash;
+    }
+    void add(std::uint64_t fetched) noexcept {
+        if (words_.empty()) return;
+        word& of_key = words_[place(fetched)];
+        of_key.store(of_key.load(std::memory_order_relaxed) | bits(fetched), std::memory_order_relaxed);
     }
     /// `hash` is the xxh64() of a key.
     [[nodiscard]] bool may_contain(std::uint64_t hash) const noexcept {

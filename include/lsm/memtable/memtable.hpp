@@ -41,15 +41,16 @@ public:
     /// Requires a key and value of at most max_length bytes, and `at` not below any sequence used before. If Alloc
     /// throws, nothing has changed.
     void add(bytes_view key, entry_view entry, sequence at) {
+        const std::uint64_t fetched = filter_.fetch(key);
         const version* const hidden = entries_.add(key, entry, at);
-        filter_.add(key);
+        filter_.add(fetched);
         count(key, entry, hidden, at);
     }
-    /// The same in two steps, as skip_list::prepare() and link_in().
-    node* prepare(bytes_view key, entry_view entry, sequence at) {
-        filter_.add(key);
-        return entries_.prepare(key, entry, at);
-    }
+    /// The same in steps, as skip_list::prepare() and link_in(): for each key in between what fetch() returns goes to
+    /// add_to_filter(), some other work later.
+    node* prepare(bytes_view key, entry_view entry, sequence at) { return entries_.prepare(key, entry, at); }
+    [[nodiscard]] std::uint64_t fetch(bytes_view key) const noexcept { return filter_.fetch(key); }
+    void add_to_filter(std::uint64_t fetched) noexcept { filter_.add(fetched); }
     void link_in(node* prepared, std::uint64_t number) {
         const version* const only = prepared->newest();
         const version* const hidden = entries_.link_in(prepared, number);
