@@ -176,6 +176,7 @@ TEMPLATE_TEST_CASE("file system: allocate lengthens with zeros and never cuts", 
     must(fs.system.allocate(handle, 5000));
     CHECK(must(fs.system.size(handle)) == 5000);
     must(fs.system.allocate(handle, 2));
+    CHECK(must_fail(fs.system.allocate(handle, 0)).sys == EINVAL);
     CHECK(must(fs.system.size(handle)) == 5000);
     must(fs.system.close(handle));
     CHECK(read_file(fs.system, fs.path("file")) == "abc" + bytes(4997, '\0'));

@@ -221,6 +221,9 @@ TEST_CASE("simulated file system: what is stored in a map is written and open un
     must(disk.close(handle));
     disk.offer_maps();
     CHECK(must_fail(disk.map_to_write(77, 0, 600)).sys == EBADF);
+    const auto again = must(disk.open("file", open_mode::read));
+    CHECK(must_fail(disk.map_to_write(again, 0, 601)).sys == EINVAL);  // more than there is
+    must(disk.close(again));
 
     REQUIRE(file.map_ahead(1000));  // behind what is there
     const bytes stored(700, 's');

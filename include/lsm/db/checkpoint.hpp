@@ -10,10 +10,10 @@
 
 #include <lsm/core/result.hpp>
 #include <lsm/db/compact.hpp>
+#include <lsm/db/directory_contents.hpp>
 #include <lsm/db/file_names.hpp>
 #include <lsm/db/manifest.hpp>
 #include <lsm/db/options.hpp>
-#include <lsm/db/recovery.hpp>
 #include <lsm/db/view.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/io/replacement.hpp>

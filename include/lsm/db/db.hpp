@@ -115,8 +115,8 @@ public:
         std::optional<bytes_view> prefix = {};
         /// From the last key to the first.
         bool reverse = false;
-        /// As in read_options; the cursor may outlive the snapshot. A long walk reads much at once, and that does not stay
-        /// in the cache.
+        /// As in read_options; the cursor may outlive the snapshot. A long walk reads much at once, and that does not
+        /// stay in the cache.
         const snapshot_type* at = nullptr;
         bool verify_checksums = true;
         bool fill_cache = true;
@@ -165,8 +165,8 @@ public:
         const detail::encoded_key<Policies> target(key, core_->allocator());
         optional_value out;
         bool good = true;
-        auto found =
-            core_->find(target.view(), pin_in(how), blocks(how), [&](entry_view entry, auto) { good = decode(entry, out); });
+        auto found = core_->find(target.view(), pin_in(how), blocks(how),
+                                 [&](entry_view entry, auto) { good = decode(entry, out); });
         if (!found) return std::move(found).error();
         if (!good) return bad_value(target.view());
         return out;
@@ -211,8 +211,8 @@ public:
     [[nodiscard]] result<bool> contains(key_argument key, read_options how = {}) const {
         const detail::encoded_key<Policies> target(key, core_->allocator());
         bool there = false;
-        auto found =
-            core_->find(target.view(), pin_in(how), blocks(how), [&](entry_view entry, auto) { there = !entry.tombstone(); });
+        auto found = core_->find(target.view(), pin_in(how), blocks(how),
+                                 [&](entry_view entry, auto) { there = !entry.tombstone(); });
         if (!found) return std::move(found).error();
         return there;
     }

@@ -1,188 +1,223 @@
 #pragma once
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <lsm/core/result.hpp>
+#include <lsm/db/directory_contents.hpp>
 #include <lsm/db/file_names.hpp>
+#include <lsm/db/log_replay.hpp>
+#include <lsm/db/manifest.hpp>
 #include <lsm/db/options.hpp>
-#include <lsm/db/replay_buffer.hpp>
+#include <lsm/db/table_maker.hpp>
+#include <lsm/db/table_store.hpp>
+#include <lsm/db/version_store.hpp>
+#include <lsm/db/write_path.hpp>
 #include <lsm/io/file.hpp>
-#include <lsm/memtable/memtable.hpp>
-#include <lsm/wal/reader.hpp>
 
 namespace lsm::detail {
 
-/// What lies in a database directory, by the names alone.
-struct directory_contents {
-    bool manifest = false;
-    bool log = false;
-    std::vector<std::uint64_t> tables;
-    std::vector<std::uint64_t> frozen_logs;  // ascending: oldest first
-    std::vector<std::string> temporaries;
-    std::uint64_t highest_table_id = 0;  // of tables that were being written, too
-    std::uint64_t highest_cut_log = 0;
-
-    /// Whether a database is here, whole or not.
-    [[nodiscard]] bool database() const noexcept { return manifest || log || !tables.empty() || !frozen_logs.empty(); }
-
-    /// Whether the database's own files have the same names.
-    [[nodiscard]] bool same_state(const directory_contents& other) const {
-        return manifest == other.manifest && log == other.log && tables == other.tables &&
-               frozen_logs == other.frozen_logs;
-    }
-
-    static result<directory_contents> read(io::file_system& fs, std::string_view directory) {
-        directory_contents out;
-        auto listed = fs.list(directory, [&](std::string_view name) { out.add(name); });
-        if (!listed) return std::move(listed).error().in(directory);
-        std::sort(out.frozen_logs.begin(), out.frozen_logs.end());
-        std::sort(out.tables.begin(), out.tables.end());
-        return out;
-    }
-
-private:
-    void add(std::string_view name) {
-        if (name == manifest_name) manifest = true;
-        if (name == log_name) log = true;
-        if (is_temporary(name)) temporaries.emplace_back(name);
-        if (const auto id = temporary_table_id(name)) highest_table_id = std::max(highest_table_id, *id);
-        if (const auto number = frozen_log_number(name)) frozen_logs.push_back(*number);
-        if (const auto number = cut_log_number(name)) highest_cut_log = std::max(highest_cut_log, *number);
-        if (const auto id = table_id(name)) {
-            tables.push_back(*id);
-            highest_table_id = std::max(highest_table_id, *id);
-        }
-    }
-};
-
-/// The name of a directory is on the disk, and, as far as we may look, that of its parent: whoever made that was
-/// perhaps killed before it could sync it.
-inline result<void> sync_directory_names(io::file_system& fs, std::string_view path) {
-    const std::string_view parent = parent_directory(path);
-    if (auto synced = io::sync_directory(fs, parent); !synced) return synced;
-    if (parent_directory(parent) == parent) return {};
-    auto synced = io::sync_directory(fs, parent_directory(parent));
-    return !synced && synced.error().sys == EACCES ? result<void>() : synced;
-}
-
-/// Makes a directory and the parents it lacks, each durable in its own parent. That it exists is fine.
-inline result<void> make_directories(io::file_system& fs, std::string_view path) {
-    auto made = fs.make_directory(path);
-    if (made) return sync_directory_names(fs, path);
-    if (made.error().code == errc::exists) return {};
-    if (made.error().code == errc::not_found && parent_directory(path) != path && !path.empty()) {
-        if (auto parents = make_directories(fs, parent_directory(path)); !parents) return parents;
-        made = fs.make_directory(path);
-    }
-    if (!made) return std::move(made).error().in(path);
-    return io::sync_directory(fs, parent_directory(path));
-}
-
-/// Replays logs, oldest first, into memtables. Nothing on the disk changes.
+/// Brings up what a directory holds: its tables and logs become the current version.
 template <class Alloc>
-class log_replay {
+class recovery {
 public:
-    /// A stretch of a log that was left out and is to be kept.
-    struct cut {
-        std::string path;
-        std::uint64_t offset;
-        std::uint64_t size;
-    };
+    recovery(io::file_system& fs, std::string_view directory, const options& how, version_store<Alloc>& versions,
+             table_store<Alloc>& tables, table_maker<Alloc>& maker, write_path<Alloc>& writes, const Alloc& alloc)
+        : alloc_(alloc),
+          fs_(fs),
+          directory_(directory),
+          options_(how),
+          versions_(versions),
+          tables_(tables),
+          maker_(maker),
+          writes_(writes) {}
 
-    log_replay(io::file_system& fs, wal::recovery mode, const Alloc& alloc) : fs_(fs), mode_(mode), alloc_(alloc) {}
-
-    /// Replays the log at `path` into a memtable. A frozen log was synced before it was renamed, so it has no excuse
-    /// for a torn end.
-    result<void> replay(const std::string& path, bool frozen, memtable_core<Alloc>& into) {
-        auto file = io::file::open(fs_, path, io::open_mode::read_no_follow);
-        if (!file) return std::move(file).error();
-        if (stopped_) {
-            const auto size = file->size();
-            if (!size) return size.error();
-            left_out_.insert(left_out_.begin(), path);
-            leave_out({path, 0, *size});
-            return {};
-        }
-        const bool strict = frozen && mode_ == wal::recovery::strict_tail;
-        auto records =
-            wal::basic_reader<Alloc>::open(*std::move(file), strict ? wal::recovery::absolute : mode_, alloc_);
-        if (!records) return std::move(records).error();
-        replay_buffer<Alloc> gathered(into, alloc_);
-        for (;;) {
-            auto record = records->next();
-            if (!record) return std::move(record).error();
-            if (!*record) break;
-            gathered.add(**record, ++written_);
-        }
-        gathered.finish();
-        report_.records += records->records();
-        intact_bytes_ = records->end();
-        for (const auto& [offset, size] : records->cut_ranges()) leave_out({path, offset, size});
+    /// Before anything is locked: makes the directory, or refuses what can be refused without a trace.
+    static result<void> prepare_directory(io::file_system& fs, std::string_view directory, const options& opts) {
+        if (opts.read_only) return {};
+        if (opts.create_if_missing) return make_directories(fs, directory);
+        const auto contents = directory_contents::read(fs, directory);
+        if (!contents) return contents.error();
+        if (!contents->database()) return failure(errc::not_found, "there is no database").in(directory);
         return {};
     }
 
-    [[nodiscard]] sequence written() const noexcept { return written_; }
-    [[nodiscard]] const recovery_report& report() const noexcept { return report_; }
-    /// Where the last intact record of the last log ended.
-    [[nodiscard]] std::uint64_t intact_bytes() const noexcept { return intact_bytes_; }
-    /// What a mode that cuts more than a torn end has left out.
-    [[nodiscard]] const std::vector<cut>& to_keep() const noexcept { return to_keep_; }
-    /// The logs that were left out whole, newest first: the order in which they have to go.
-    [[nodiscard]] const std::vector<std::string>& left_out() const noexcept { return left_out_; }
+    /// For one who will write: what logs hold and no memtable goes on with is in tables afterwards, and what nothing
+    /// lists is gone. Reads all there is, and changes the disk only when all of it is good.
+    result<recovery_report> recover() {
+        auto contents = directory_contents::read(fs_, directory_);
+        if (!contents) return std::move(contents).error();
+        if (contents->database() && options_.error_if_exists)
+            return failure(errc::exists, "there is a database already").in(directory_);
+        auto frozen = contents->frozen_logs.empty() ? nullptr : writes_.new_memtable();
+        auto memtable = writes_.new_memtable();
+        log_replay<Alloc> logs(fs_, mode(), alloc_);
+        auto found = load(*contents, logs, frozen ? *frozen : *memtable, *memtable);
+        if (!found) return std::move(found).error();
 
-private:
-    void leave_out(cut what) {
-        report_.cut_bytes += what.size;
-        if (mode_ == wal::recovery::point_in_time) stopped_ = true;
-        if (mode_ != wal::recovery::strict_tail && what.size != 0) to_keep_.push_back(std::move(what));
+        const bool cuts = !logs.to_keep().empty();
+        const auto damaged = cuts && contents->log ? std::exchange(memtable, writes_.new_memtable()) : nullptr;
+        if (auto left = check_numbers(frozen.get(), damaged.get(), cuts, *contents); !left)
+            return std::move(left).error();
+        publish(memtable, {damaged, frozen}, std::move(found->tables), logs.written());
+        if (!contents->manifest) {
+            // Its directory's own name was perhaps never synced.
+            if (auto synced = io::sync_directory(fs_, parent_directory(directory_)); !synced)
+                return std::move(synced).error();
+            if (auto created = tables_.write_manifest(); !created) return std::move(created).error();
+        }
+        if (auto settled = settle_logs(frozen.get(), damaged.get(), logs, *contents); !settled)
+            return std::move(settled).error();
+        if (auto removed = remove_orphans(*contents, found->lines); !removed) return std::move(removed).error();
+
+        const bool continues = contents->log && !damaged;
+        writes_.begin(std::move(memtable), continues ? std::optional(logs.intact_bytes()) : std::nullopt);
+        return logs.report();
     }
 
-    io::file_system& fs_;
-    wal::recovery mode_;
-    Alloc alloc_;
-    bool stopped_ = false;
-    sequence written_ = 0;
-    std::uint64_t intact_bytes_ = 0;
-    recovery_report report_;
-    std::vector<cut> to_keep_;
-    std::vector<std::string> left_out_;
-};
-
-/// Appends the stretches of logs that were left out to a file, one behind the other.
-template <class Cuts>
-result<void> copy_cuts(io::file_system& fs, const Cuts& cuts, io::file& to) {
-    for (const auto& [path, offset, size] : cuts) {
-        auto from = io::file::open(fs, path, io::open_mode::read_no_follow);
-        if (!from) return std::move(from).error();
-        char piece[std::size_t{4} << 10];
-        for (std::uint64_t done = 0; done < size;) {
-            const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(sizeof piece, size - done));
-            if (auto read = from->read_exactly(offset + done, {piece, length}); !read) return read;
-            if (auto written = to.append({piece, length}); !written) return written;
-            done += length;
+    /// For one who only reads: changes nothing. The directory is read and then looked at again; if a writer changed it
+    /// meanwhile, it is read anew.
+    result<recovery_report> read() {
+        for (unsigned attempt = 0;; ++attempt) {
+            const auto before = directory_contents::read(fs_, directory_);
+            if (!before) return before.error();
+            if (!before->database()) return failure(errc::not_found, "there is no database").in(directory_);
+            auto memtable = writes_.new_memtable();
+            log_replay<Alloc> logs(fs_, mode(), alloc_);
+            auto found = load(*before, logs, *memtable, *memtable);
+            const auto after = directory_contents::read(fs_, directory_);
+            const bool quiet = after && before->same_state(*after);
+            if (!found && quiet && attempt >= quiet_attempts) return std::move(found).error();
+            const auto lines = quiet ? listed(*after) : result<std::vector<manifest_line>>(failure(errc::stale, ""));
+            if (found && lines && found->lines == *lines) {
+                publish(std::move(memtable), {}, std::move(found->tables), logs.written());
+                return logs.report();
+            }
+            if (attempt >= most_attempts)
+                return failure(errc::stale, "a writer changes the directory faster than it can be read").in(directory_);
         }
     }
-    return {};
-}
 
-/// Writes the stretches of logs that were left out into a new file, durably; no file is left after an error.
-template <class Cuts>
-result<void> keep_cuts(io::file_system& fs, std::string_view directory, std::uint64_t number, const Cuts& cuts) {
-    const std::string path = joined(directory, cut_log_name(number));
-    auto to = io::file::open(fs, path, io::open_mode::create_exclusive);
-    if (!to) return std::move(to).error();
-    auto done = copy_cuts(fs, cuts, *to);
-    if (done) done = to->sync();
-    if (done) done = to->close();
-    if (done) done = io::sync_directory(fs, directory);
-    if (!done) static_cast<void>(fs.remove(path));
-    return done;
-}
+private:
+    static constexpr unsigned quiet_attempts = 2;
+    static constexpr unsigned most_attempts = 1000;
+
+    struct loaded {
+        std::vector<manifest_line> lines;
+        std::shared_ptr<const table_set<Alloc>> tables;
+    };
+
+    // The tables of MANIFEST; the logs are replayed, the frozen ones into `frozen` and the last one into `active`.
+    result<loaded> load(const directory_contents& contents, log_replay<Alloc>& logs, db_memtable<Alloc>& frozen,
+                        db_memtable<Alloc>& active) {
+        auto lines = listed(contents);
+        if (!lines) return std::move(lines).error();
+        auto tables = tables_.open_listed(*lines, contents.highest_table_id);
+        if (!tables) return std::move(tables).error();
+        for (const std::uint64_t number : contents.frozen_logs)
+            if (auto done = logs.replay(joined(directory_, frozen_log_name(number)), true, frozen.entries); !done)
+                return std::move(done).error();
+        if (contents.log)
+            if (auto done = logs.replay(joined(directory_, log_name), false, active.entries); !done)
+                return std::move(done).error();
+        return loaded{*std::move(lines), *std::move(tables)};
+    }
+    result<std::vector<manifest_line>> listed(const directory_contents& contents) const {
+        if (contents.manifest) return read_manifest(fs_, directory_);
+        if (contents.tables.empty() && contents.frozen_logs.empty()) return std::vector<manifest_line>();
+        return failure(errc::bad_manifest, "MANIFEST is missing, but there are tables or frozen logs").in(directory_);
+    }
+
+    [[nodiscard]] wal::recovery mode() const noexcept {
+        return options_.wal_recovery.value_or(options_.sync ? wal::recovery::strict_tail
+                                                            : wal::recovery::point_in_time);
+    }
+
+    void publish(std::shared_ptr<db_memtable<Alloc>> active,
+                 std::initializer_list<std::shared_ptr<db_memtable<Alloc>>> older,
+                 std::shared_ptr<const table_set<Alloc>> tables, sequence written) {
+        auto first = versions_.prepare();
+        first->memtables.push_back(std::move(active));
+        for (const auto& m : older)
+            if (m) first->memtables.push_back(m);
+        first->tables = std::move(tables);
+        versions_.show(std::max(versions_.visible(), written));  // never back: a reader may be in an older version
+        versions_.publish(std::move(first), [](const version<Alloc>*, version<Alloc>&) {});
+    }
+
+    // What settle_logs() makes has a number to go by: to find none only then would be too late to change nothing.
+    result<void> check_numbers(const db_memtable<Alloc>* frozen, const db_memtable<Alloc>* damaged, bool cuts,
+                               const directory_contents& contents) const {
+        const auto tables = [](const db_memtable<Alloc>* m) { return m != nullptr && m->entries.len() != 0 ? 1u : 0u; };
+        if (cuts && contents.highest_cut_log == largest_id)
+            return failure(errc::too_large, "no number is left for another such file")
+                .in(joined(directory_, cut_log_name(largest_id)));
+        return tables_.check_ids(tables(frozen) + tables(damaged));
+    }
+
+    // Frozen logs, and a damaged one whose cut pieces are kept beside it, go: what they hold becomes tables. Each a
+    // table of its own: the last log may hold what a killed program wrote and never synced, and to replay the others
+    // alone over a table that has it would bring older entries back.
+    result<void> settle_logs(db_memtable<Alloc>* frozen, db_memtable<Alloc>* damaged, const log_replay<Alloc>& logs,
+                             const directory_contents& contents) {
+        if (!logs.to_keep().empty()) {
+            if (auto kept = keep_cuts(fs_, directory_, contents.highest_cut_log + 1, logs.to_keep()); !kept)
+                return kept;
+            if (auto removed = maker_.remove_logs(logs.left_out()); !removed) return removed;
+        }
+        if (frozen != nullptr) {
+            for (const std::uint64_t number : contents.frozen_logs) frozen->logs.push_back(frozen_log_name(number));
+            if (auto settled = settle(*frozen); !settled) return settled;
+        }
+        if (damaged == nullptr) return {};
+        damaged->logs = {std::string(log_name)};
+        return settle(*damaged);
+    }
+    result<void> settle(const db_memtable<Alloc>& replayed) {
+        if (replayed.entries.len() != 0) return maker_.flush(replayed);
+        auto next = versions_.prepare();
+        versions_.publish(std::move(next), [&](const version<Alloc>* old, version<Alloc>& filled) {
+            for (const auto& m : old->memtables)
+                if (m.get() != &replayed) filled.memtables.push_back(m);
+            filled.tables = old->tables;
+        });
+        return maker_.remove_logs(maker_.log_paths(replayed));
+    }
+
+    result<void> remove_orphans(const directory_contents& contents, const std::vector<manifest_line>& lines) {
+        const auto remove = [&](const std::string& name) {
+            return io::remove_if_present(fs_, joined(directory_, name));
+        };
+        for (const std::string& name : contents.temporaries)
+            if (auto removed = remove(name); !removed) return removed;
+        bool certain = false;
+        for (const std::uint64_t id : contents.tables) {
+            const auto is_this = [id](const manifest_line& line) { return line.id == id; };
+            if (std::ranges::any_of(lines, is_this)) continue;
+            // Whoever put the MANIFEST there was perhaps killed before it was sure to stay, and the one before lists
+            // it.
+            if (!std::exchange(certain, true))
+                if (auto synced = io::sync_directory(fs_, directory_); !synced) return synced;
+            if (auto removed = remove(table_name(id)); !removed) return removed;
+        }
+        return {};
+    }
+
+    [[no_unique_address]] Alloc alloc_;
+    io::file_system& fs_;
+    std::string directory_;
+    const options& options_;
+    version_store<Alloc>& versions_;
+    table_store<Alloc>& tables_;
+    table_maker<Alloc>& maker_;
+    write_path<Alloc>& writes_;
+};
 
 }  // namespace lsm::detail

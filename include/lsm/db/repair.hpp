@@ -14,9 +14,9 @@
 #include <vector>
 
 #include <lsm/core/result.hpp>
+#include <lsm/db/directory_contents.hpp>
 #include <lsm/db/file_names.hpp>
 #include <lsm/db/manifest.hpp>
-#include <lsm/db/recovery.hpp>
 #include <lsm/db/repair_report.hpp>
 #include <lsm/db/table_order.hpp>
 #include <lsm/io/file.hpp>

@@ -110,9 +110,7 @@ class basic_write_batch {
 public:
     using policies_type = Policies;
 
-    basic_write_batch()
-        requires std::default_initializable<alloc>
-        : basic_write_batch(alloc()) {}
+    basic_write_batch() requires std::default_initializable<alloc> : basic_write_batch(alloc()) {}
     explicit basic_write_batch(const alloc& allocator) : batch_(allocator) {}
 
     /// Key and value must not be views of this batch's encoding. One that is too long to store makes the database

@@ -16,69 +16,12 @@
 #include <vector>
 
 #include <lsm/core/result.hpp>
+#include <lsm/io/fault.hpp>
 #include <lsm/io/file_system.hpp>
 #include <lsm/io/memory_file_system.hpp>
 #include <lsm/io/power_loss.hpp>
 
 namespace lsm::io {
-
-/// The operations of a file_system.
-enum class operation : unsigned char {
-    open,
-    create,
-    close,
-    read,
-    write,
-    start_sync,
-    sync_data,
-    sync,
-    size,
-    truncate,
-    allocate,
-    map,
-    rename,
-    link,
-    remove,
-    make_directory,
-    sync_directory,
-    list,
-    lock,
-};
-
-[[nodiscard]] constexpr std::string_view to_string(operation what) noexcept {
-    constexpr std::string_view names[] = {
-        "open",   "create",         "close",          "read",     "write", "start_sync", "sync_data",
-        "sync",   "size",           "truncate",       "allocate", "map",   "rename",     "link",
-        "remove", "make_directory", "sync_directory", "list",     "lock"};
-    return names[static_cast<std::size_t>(what)];
-}
-
-/// Whether the operation changes what is on a disk, or what of it is durable.
-[[nodiscard]] constexpr bool changes_disk(operation what) noexcept {
-    switch (what) {
-        case operation::open:
-        case operation::close:
-        case operation::read:
-        case operation::start_sync:
-        case operation::size:
-        case operation::map:
-        case operation::list: return false;
-        default: return true;
-    }
-}
-
-/// A failure to come.
-struct fault {
-    /// After so many operations that pass.
-    std::uint64_t after = 0;
-    /// The errno: EIO, ENOSPC, EINTR, ... The operation is not done; but a sync that fails may have written some of the
-    /// file, and the rest is never written, whatever later syncs say. 0 for a read or write of half the bytes.
-    int sys = EIO;
-    /// Once, or from then on. An EINTR that lasts comes every other time, as who is interrupted tries again.
-    bool lasting = false;
-    /// Only operations of this kind are counted and fail.
-    std::optional<operation> of = {};
-};
 
 /// A disk in memory on which things go wrong when they are told to: power cuts that lose what was not synced, failing
 /// and full disks. For crash tests of programs that keep their files by way of a file_system.
@@ -131,7 +74,7 @@ public:
     /// Adds a fault, which counts from now on.
     void inject(const fault& what) {
         const std::lock_guard guard(mutex_);
-        faults_.push_back({what});
+        faults_.add(what);
     }
     void clear_faults() {
         const std::lock_guard guard(mutex_);
@@ -140,7 +83,7 @@ public:
     /// Operations that failed or were cut short by a fault.
     [[nodiscard]] std::uint64_t faults_met() const {
         const std::lock_guard guard(mutex_);
-        return faults_met_;
+        return faults_.met();
     }
 
     /// The disk has room for so many bytes of files: what would take more is ENOSPC, or a short write. Bytes are free
@@ -213,12 +156,13 @@ public:
     }
 
     result<std::size_t> read_at(handle file, std::uint64_t offset, std::span<char> into) override {
-        return perform(operation::read, path_of(file),
-                       [&] { return files_->read_at(inner(file), offset, into.first(shortened(into.size()))); });
+        return perform(operation::read, path_of(file), [&] {
+            return files_->read_at(inner(file), offset, into.first(faults_.shortened(into.size())));
+        });
     }
     result<std::size_t> write_at(handle file, std::uint64_t offset, bytes_view data) override {
         return perform(operation::write, path_of(file), [&]() -> result<std::size_t> {
-            data = data.substr(0, shortened(data.size()));
+            data = data.substr(0, faults_.shortened(data.size()));
             if (unsynced* const to = contents(file)) {
                 const std::uint64_t missing = lacking(*to, offset + data.size());
                 if (missing >= data.size() && missing != 0) return detail::system_failure("write", ENOSPC);
@@ -326,10 +270,6 @@ private:
         std::string path;
         std::shared_ptr<unsynced> contents;
     };
-    struct pending_fault {
-        fault what;
-        std::uint64_t seen = 0;
-    };
     // Of a file, mapped to be written to.
     struct stretch {
         stretch(handle of, std::uint64_t begin, bytes now, bytes before)
@@ -364,7 +304,7 @@ private:
             guard.lock();
         }
         if (number >= power_ends_) return detail::system_failure(to_string(what), EIO);
-        if (const int sys = due_fault(what); sys != 0) {
+        if (const int sys = faults_.due(what); sys != 0) {
             failed(sys);
             return detail::system_failure(to_string(what), sys);
         }
@@ -373,25 +313,6 @@ private:
     template <class Call>
     auto perform(operation what, std::string_view path, Call call) -> decltype(call()) {
         return perform(what, path, call, [](int) {});
-    }
-
-    // The errno that the operation is to fail with, or 0.
-    int due_fault(operation what) {
-        shorten_ = false;
-        int sys = 0;
-        for (auto& [f, seen] : faults_) {
-            if (f.of && *f.of != what) continue;
-            const std::uint64_t turn = seen++;
-            if (turn < f.after || (turn > f.after && !f.lasting)) continue;
-            if (f.sys == EINTR && (turn - f.after) % 2 != 0) continue;
-            if (f.sys != 0) sys = f.sys;
-            if (f.sys == 0) shorten_ = what == operation::read || what == operation::write;
-        }
-        faults_met_ += sys != 0 || shorten_;
-        return sys;
-    }
-    [[nodiscard]] std::size_t shortened(std::size_t length) const noexcept {
-        return shorten_ ? (length + 1) / 2 : length;
     }
 
     result<void> sync(operation what, handle file) {
@@ -487,9 +408,7 @@ private:
     std::uint64_t operations_ = 0;
     std::uint64_t power_ends_ = UINT64_MAX;
     std::uint64_t capacity_ = UINT64_MAX;
-    std::vector<pending_fault> faults_;
-    std::uint64_t faults_met_ = 0;
-    bool shorten_ = false;  // the transfer of the moment
+    detail::fault_schedule faults_;
 };
 
 }  // namespace lsm::io
