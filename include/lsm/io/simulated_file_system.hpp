@@ -200,7 +200,7 @@ public:
             const auto got = files_->read_at(inner(file), offset, there);
             if (!got) return got.error();
             if (*got != size) return detail::system_failure("map", EINVAL);
-            return maps_.emplace_back(file, offset, there, there).memory.data();
+            return maps_.emplace_back(file, offset, there).memory.data();
         });
     }
     void unmap(const char* mapped, std::uint64_t) noexcept override {
@@ -272,8 +272,8 @@ private:
     };
     // Of a file, mapped to be written to.
     struct stretch {
-        stretch(handle of, std::uint64_t begin, bytes now, bytes before)
-            : file(of), offset(begin), memory(std::move(now)), noticed(std::move(before)) {}
+        stretch(handle of, std::uint64_t begin, const bytes& contents)
+            : file(of), offset(begin), memory(contents), noticed(contents) {}
 
         handle file;
         std::uint64_t offset;

@@ -46,8 +46,8 @@ public:
         filter_.add(fetched);
         count(key, entry, hidden, at);
     }
-    /// The same in steps, as skip_list::prepare() and link_in(): for each key in between what fetch() returns goes to
-    /// add_to_filter(), some other work later.
+    /// The same in steps, as skip_list::prepare() and link_in(). Before link_in() add_to_filter() is given what fetch()
+    /// returned for the key, best some other work earlier.
     node* prepare(bytes_view key, entry_view entry, sequence at) { return entries_.prepare(key, entry, at); }
     [[nodiscard]] std::uint64_t fetch(bytes_view key) const noexcept { return filter_.fetch(key); }
     void add_to_filter(std::uint64_t fetched) noexcept { filter_.add(fetched); }

@@ -113,11 +113,7 @@ public:
     /// the one written before. If Alloc throws, nothing has changed. The writer only.
     const version* add(bytes_view key, entry_view entry, sequence at) {
         const std::uint64_t number = number_of(key);
-        if (node* const found = locate(key, number)) {
-            const version* const hidden = found->newest();
-            found->set_newest(make_version(entry, hidden, at));
-            return hidden;
-        }
+        if (node* const found = locate(key, number)) return hide_newest(found, entry, at);
         link_behind_path(make_node(key, number, random_height(), make_version(entry, nullptr, at)));
         return nullptr;
     }
@@ -129,11 +125,8 @@ public:
     }
     const version* link_in(node* prepared, std::uint64_t number) {
         const version* const only = prepared->newest();
-        if (node* const found = locate(prepared->key(), number)) {
-            const version* const hidden = found->newest();
-            found->set_newest(make_version(only->entry(), hidden, only->written));
-            return hidden;
-        }
+        if (node* const found = locate(prepared->key(), number))
+            return hide_newest(found, only->entry(), only->written);
         prepared->set_number(number);
         link_behind_path(prepared);
         return nullptr;
@@ -232,6 +225,11 @@ private:
         return stop != nullptr && stop->equals(key, number) ? stop : nullptr;
     }
 
+    const version* hide_newest(node* found, entry_view by, sequence at) {
+        const version* const hidden = found->newest();
+        found->set_newest(make_version(by, hidden, at));
+        return hidden;
+    }
     // Where locate() has found the key to be missing.
     void link_behind_path(node* fresh) noexcept {
         for (unsigned level = 0; level < fresh->height(); ++level) {
