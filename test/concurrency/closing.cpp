@@ -109,7 +109,7 @@ TEST_CASE("closing: who waits for flushes and compactions returns") {
     lsm::io::memory_file_system memory;
     std::atomic<bool> held = true, waiting = false;
     hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
-        if (operation == "sync" && is_table(path)) {
+        if (operation == "fsync" && is_table(path)) {
             waiting = true;
             while (held) sleep_ms(1);
         }
@@ -145,7 +145,7 @@ TEST_CASE("closing: a writer that is held up returns") {
     lsm::io::memory_file_system memory;
     std::atomic<bool> held = true;
     hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
-        while (held && operation == "sync" && is_table(path)) sleep_ms(1);
+        while (held && operation == "fsync" && is_table(path)) sleep_ms(1);
         return 0;
     });
     auto how = heavy(fs, 2);

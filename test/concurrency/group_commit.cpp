@@ -25,7 +25,7 @@ struct slow_sync {
     lsm::io::memory_file_system memory;
     std::atomic<bool> broken = false;
     hooked_file_system fs{memory, [this](std::string_view operation, std::string_view path) {
-                              if (operation != "sync" || !is_log(path)) return 0;
+                              if (operation != "fdatasync" || !is_log(path)) return 0;
                               sleep_ms(2);
                               return broken ? EIO : 0;
                           }};

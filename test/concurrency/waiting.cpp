@@ -52,7 +52,7 @@ TEST_CASE("waiting: who waits for a flush sleeps") {
     lsm::io::memory_file_system memory;
     std::atomic<bool> slow = true;
     hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
-        if (slow && operation == "sync" && is_table(path)) sleep_ms(within(500).count());
+        if (slow && operation == "fsync" && is_table(path)) sleep_ms(within(500).count());
         return 0;
     });
     auto db = must(lsm::db::open("db", {.sync = false, .file_system = &fs}));
@@ -98,7 +98,7 @@ TEST_CASE("waiting: a flush ends with the error of a log that fails meanwhile") 
         lsm::io::memory_file_system memory;
         std::atomic<bool> broken = false;
         hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
-            return broken && operation == "sync" && is_log(path) ? EIO : 0;
+            return broken && operation == "fdatasync" && is_log(path) ? EIO : 0;
         });
         auto db = must(lsm::db::open("db", {.file_system = &fs}));
         findings wrong;

@@ -24,8 +24,8 @@ struct watched_directory {
     watched_file_system fs;
 };
 
-const list manifest_replaced{"remove db/MANIFEST.tmp", "create db/MANIFEST.tmp", "sync db/MANIFEST.tmp",
-                             "rename db/MANIFEST.tmp db/MANIFEST", "syncdir db"};
+const list manifest_replaced{"remove db/MANIFEST.tmp", "create db/MANIFEST.tmp", "fsync db/MANIFEST.tmp",
+                             "rename db/MANIFEST.tmp db/MANIFEST", "fsync-directory db"};
 
 list manifest_replaced_with_lines() {
     list out = manifest_replaced;
@@ -34,8 +34,8 @@ list manifest_replaced_with_lines() {
 }
 
 const list first_table_written{"create db/sst-000001.sst.tmp", "write db/sst-000001.sst.tmp",
-                               "sync db/sst-000001.sst.tmp", "rename db/sst-000001.sst.tmp db/sst-000001.sst",
-                               "syncdir db"};
+                               "fsync db/sst-000001.sst.tmp", "rename db/sst-000001.sst.tmp db/sst-000001.sst",
+                               "fsync-directory db"};
 
 list operator+(list left, const list& right) {
     left.insert(left.end(), right.begin(), right.end());
@@ -47,7 +47,8 @@ list operator+(list left, const list& right) {
 TEST_CASE("call order: a new database is a directory and a MANIFEST and both are durable") {
     watched_directory directory;
     auto db = directory.open();
-    CHECK(directory.changes() == list{"mkdir db", "syncdir .", "lock db/LOCK", "syncdir ."} + manifest_replaced);
+    CHECK(directory.changes() ==
+          list{"mkdir db", "fsync-directory .", "lock db/LOCK", "fsync-directory ."} + manifest_replaced);
 }
 
 TEST_CASE("call order: to open and close a database that is sound changes nothing") {
@@ -64,10 +65,12 @@ TEST_CASE("call order: the first write makes the log durable under its name") {
     auto db = directory.open();
     directory.changes();
     must(db.put("a", "1"));
-    CHECK(directory.changes() == list{"create db/wal.log", "write db/wal.log", "syncdir db", "sync db/wal.log"});
+    CHECK(directory.changes() ==
+          list{"create db/wal.log", "write db/wal.log", "fsync-directory db", "fdatasync db/wal.log"});
     must(db.put("b", "2"));
     must(db.write(batch_of({{"c", "3"}, {"d", "4"}})));
-    CHECK(directory.changes() == list{"write db/wal.log", "sync db/wal.log", "write db/wal.log", "sync db/wal.log"});
+    CHECK(directory.changes() ==
+          list{"write db/wal.log", "fdatasync db/wal.log", "write db/wal.log", "fdatasync db/wal.log"});
 }
 
 TEST_CASE("call order: a log that was replayed is written anew before anything is appended") {
@@ -77,8 +80,8 @@ TEST_CASE("call order: a log that was replayed is written anew before anything i
     directory.changes();
     must(db.put("b", "2"));
     CHECK(directory.changes() == list{"remove db/wal.log.tmp", "create db/wal.log.tmp", "write db/wal.log.tmp",
-                                      "sync db/wal.log.tmp", "rename db/wal.log.tmp db/wal.log", "syncdir db",
-                                      "write db/wal.log", "sync db/wal.log"});
+                                      "fsync db/wal.log.tmp", "rename db/wal.log.tmp db/wal.log", "fsync-directory db",
+                                      "write db/wal.log", "fdatasync db/wal.log"});
 }
 
 TEST_CASE("call order: a flush freezes the log then writes the table then the MANIFEST and then removes the log") {
@@ -87,12 +90,14 @@ TEST_CASE("call order: a flush freezes the log then writes the table then the MA
     must(db.put("a", "1"));
     directory.changes();
     must(db.flush());
-    CHECK(directory.changes() == list{"rename db/wal.log db/wal-000001.log", "syncdir db"} + first_table_written +
-                                     manifest_replaced_with_lines() + list{"remove db/wal-000001.log", "syncdir db"});
+    CHECK(directory.changes() == list{"rename db/wal.log db/wal-000001.log", "fsync-directory db"} +
+                                     first_table_written + manifest_replaced_with_lines() +
+                                     list{"remove db/wal-000001.log", "fsync-directory db"});
     must(db.flush());
     CHECK(directory.changes().empty());
     must(db.put("b", "2"));
-    CHECK(directory.changes() == list{"create db/wal.log", "write db/wal.log", "syncdir db", "sync db/wal.log"});
+    CHECK(directory.changes() ==
+          list{"create db/wal.log", "write db/wal.log", "fsync-directory db", "fdatasync db/wal.log"});
 }
 
 TEST_CASE("call order: a log that was not synced is before it freezes") {
@@ -101,7 +106,7 @@ TEST_CASE("call order: a log that was not synced is before it freezes") {
     must(db.put("a", "1", {.sync = false}));
     directory.changes();
     must(db.flush());
-    const list expected{"sync db/wal.log", "rename db/wal.log db/wal-000001.log", "syncdir db"};
+    const list expected{"fdatasync db/wal.log", "rename db/wal.log db/wal-000001.log", "fsync-directory db"};
     const auto changes = directory.changes();
     REQUIRE(changes.size() > expected.size());
     CHECK(list(changes.begin(), changes.begin() + static_cast<std::ptrdiff_t>(expected.size())) == expected);
@@ -113,10 +118,11 @@ TEST_CASE("call order: a log that was replayed is written anew before it freezes
     auto db = directory.open();
     directory.changes();
     must(db.flush());
-    CHECK(directory.changes() ==
-          list{"remove db/wal.log.tmp", "create db/wal.log.tmp", "write db/wal.log.tmp", "sync db/wal.log.tmp",
-               "rename db/wal.log.tmp db/wal.log", "syncdir db", "rename db/wal.log db/wal-000001.log", "syncdir db"} +
-              first_table_written + manifest_replaced_with_lines() + list{"remove db/wal-000001.log", "syncdir db"});
+    CHECK(directory.changes() == list{"remove db/wal.log.tmp", "create db/wal.log.tmp", "write db/wal.log.tmp",
+                                      "fsync db/wal.log.tmp", "rename db/wal.log.tmp db/wal.log", "fsync-directory db",
+                                      "rename db/wal.log db/wal-000001.log", "fsync-directory db"} +
+                                     first_table_written + manifest_replaced_with_lines() +
+                                     list{"remove db/wal-000001.log", "fsync-directory db"});
 }
 
 TEST_CASE("call order: a write that fills the memtable freezes it before its own record is written") {
@@ -126,10 +132,10 @@ TEST_CASE("call order: a write that fills the memtable freezes it before its own
     REQUIRE(db.live_tables().empty());
     directory.changes();
     must(db.put("b", "2"));
-    CHECK(directory.changes() == list{"rename db/wal.log db/wal-000001.log", "syncdir db", "create db/wal.log",
-                                      "write db/wal.log", "syncdir db", "sync db/wal.log"} +
+    CHECK(directory.changes() == list{"rename db/wal.log db/wal-000001.log", "fsync-directory db", "create db/wal.log",
+                                      "write db/wal.log", "fsync-directory db", "fdatasync db/wal.log"} +
                                      first_table_written + manifest_replaced_with_lines() +
-                                     list{"remove db/wal-000001.log", "syncdir db"});
+                                     list{"remove db/wal-000001.log", "fsync-directory db"});
 }
 
 TEST_CASE("call order: opening removes frozen logs oldest first and syncs the directory after each") {
@@ -142,9 +148,9 @@ TEST_CASE("call order: opening removes frozen logs oldest first and syncs the di
     write_file(directory.memory, "db/wal.log", log_of({{{"d", "4"}}}));
     const auto db = directory.open();
     const auto changes = directory.changes();
-    const list expected = manifest_replaced_with_lines() + list{"remove db/wal-000001.log", "syncdir db",
-                                                                "remove db/wal-000002.log", "syncdir db",
-                                                                "remove db/wal-000010.log", "syncdir db"};
+    const list expected = manifest_replaced_with_lines() + list{"remove db/wal-000001.log", "fsync-directory db",
+                                                                "remove db/wal-000002.log", "fsync-directory db",
+                                                                "remove db/wal-000010.log", "fsync-directory db"};
     REQUIRE(changes.size() > expected.size());
     CHECK(list(changes.end() - static_cast<std::ptrdiff_t>(expected.size()), changes.end()) == expected);
 }
@@ -157,7 +163,7 @@ TEST_CASE("call order: what recovery cuts is durable elsewhere before the log go
     const auto db =
         must(lsm::db::open("db", plain({.wal_recovery = lsm::wal::recovery::salvage, .file_system = &directory.fs})));
     CHECK(directory.changes() == list{"mkdir db", "lock db/LOCK", "create db/cut-000001.log", "write db/cut-000001.log",
-                                      "sync db/cut-000001.log", "syncdir db"} +
+                                      "fsync db/cut-000001.log", "fsync-directory db"} +
                                      first_table_written + manifest_replaced_with_lines() +
-                                     list{"remove db/wal.log", "syncdir db"});
+                                     list{"remove db/wal.log", "fsync-directory db"});
 }

@@ -39,8 +39,8 @@ struct failing_once {
 }  // namespace
 
 TEST_CASE("faults: a failed write or sync of the log or MANIFEST is the cause of every later refusal") {
-    const std::string call = GENERATE(as<std::string>(), "write db/wal.log", "sync db/wal.log", "write db/MANIFEST.tmp",
-                                      "sync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
+    const std::string call = GENERATE(as<std::string>(), "write db/wal.log", "fdatasync db/wal.log", "write db/MANIFEST.tmp",
+                                      "fsync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
     INFO(call);
     failing_once with(call, EIO);
     const auto put = with.db.put("b", "2");
@@ -100,7 +100,7 @@ TEST_CASE("faults: what a full disk left of a record that cannot be taken back e
 TEST_CASE("faults: a table that cannot be written leaves the memtable and the log and can be tried again") {
     const int sys = GENERATE(ENOSPC, EIO);
     const std::string call = GENERATE(as<std::string>(), "create db/sst-000001.sst.tmp", "write db/sst-000001.sst.tmp",
-                                      "sync db/sst-000001.sst.tmp", "close db/sst-000001.sst.tmp",
+                                      "fsync db/sst-000001.sst.tmp", "close db/sst-000001.sst.tmp",
                                       "rename db/sst-000001.sst.tmp db/sst-000001.sst", "open db/sst-000001.sst",
                                       "size db/sst-000001.sst", "read db/sst-000001.sst");
     INFO(call);
@@ -126,7 +126,7 @@ TEST_CASE("faults: a table that cannot be written leaves the memtable and the lo
 
 TEST_CASE("faults: a full disk at the MANIFEST leaves the flush to be tried again") {
     const std::string call = GENERATE(as<std::string>(), "create db/MANIFEST.tmp", "write db/MANIFEST.tmp",
-                                      "sync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
+                                      "fsync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
     INFO(call);
     failing_once with(call, ENOSPC);
     CHECK(must_fail(with.db.flush()).code == errc::no_space);
@@ -265,7 +265,7 @@ TEST_CASE("faults: a table that is ready when the log has failed is not listed a
     std::optional<lsm::error> cause;
     bool armed = false;
     hooked_file_system fs(directory.fs, [&](std::string_view operation, std::string_view path) {
-        if (armed && operation == "sync" && is_table(path)) cause = must_fail(db->put("c", "3"));
+        if (armed && operation == "fsync" && is_table(path)) cause = must_fail(db->put("c", "3"));
         return armed && operation == "create" && is_log(path) ? EIO : 0;
     });
     db.emplace(must(lsm::db::open("db", plain({.file_system = &fs}))));
@@ -290,7 +290,7 @@ TEST_CASE("faults: a write that waits for room is refused when the flush it wait
     hooked_file_system fs(directory.fs, [&](std::string_view operation, std::string_view path) {
         if (full) return operation == "create" && is_table(path) ? ENOSPC : 0;
         renamed = renamed || (operation == "rename" && path.ends_with("/MANIFEST"));
-        return renamed && operation == "syncdir" ? EIO : 0;
+        return renamed && operation == "fsync-directory" ? EIO : 0;
     });
     // Every write freezes what was written before it.
     const auto how = plain({.write_buffer_bytes = 1, .max_write_buffers = 2, .file_system = &fs});

@@ -9,7 +9,7 @@ using namespace lsm::test;
 using lsm::errc;
 
 std::size_t syncs_of(const watched_file_system& fs, std::string_view path) {
-    const std::string call = "sync " + std::string(path);
+    const std::string call = "fdatasync " + std::string(path);
     return static_cast<std::size_t>(std::count(fs.calls.begin(), fs.calls.end(), call));
 }
 
@@ -58,8 +58,8 @@ TEST_CASE("options: parents are made and made durable in their own parents") {
     watched_file_system fs(memory);
     CHECK(lsm::db::open("a/b/c", plain({.file_system = &fs})));
     const auto changes = fs.changes();
-    const std::vector<std::string> expected{"mkdir a/b/c", "mkdir a/b", "mkdir a",     "syncdir .",
-                                            "mkdir a/b",   "syncdir a", "mkdir a/b/c", "syncdir a/b"};
+    const std::vector<std::string> expected{"mkdir a/b/c", "mkdir a/b", "mkdir a",     "fsync-directory .",
+                                            "mkdir a/b",   "fsync-directory a", "mkdir a/b/c", "fsync-directory a/b"};
     REQUIRE(changes.size() > expected.size());
     CHECK(std::equal(expected.begin(), expected.end(), changes.begin()));
 }
@@ -136,7 +136,7 @@ TEST_CASE("options: with sync every write is synced and without none is until it
     must(db.put("e", "5", {.sync = false}));
     must(db.close());
     // Closing makes durable what was not yet.
-    const auto last = std::find(fs.calls.rbegin(), fs.calls.rend(), "sync db/wal.log");
+    const auto last = std::find(fs.calls.rbegin(), fs.calls.rend(), "fdatasync db/wal.log");
     CHECK(last < std::find(fs.calls.rbegin(), fs.calls.rend(), "write db/wal.log"));
     CHECK(contents_of(must(lsm::db::open("db", plain({.file_system = &fs})))).size() == 5);
 }

@@ -534,10 +534,10 @@ TEST_CASE("repair: what opening would remove has another name before the databas
     watched_file_system fs(directory.fs);
     static_cast<void>(must(try_repair(fs)));
     CHECK(fs.changes() == std::vector<std::string>{
-                              "lock db/LOCK", "create db/MANIFEST.bak", "write db/MANIFEST.bak", "sync db/MANIFEST.bak",
-                              "rename db/sst-000004.sst db/damaged-000004.sst", "syncdir db", "remove db/MANIFEST.tmp",
-                              "create db/MANIFEST.tmp", "write db/MANIFEST.tmp", "sync db/MANIFEST.tmp",
-                              "rename db/MANIFEST.tmp db/MANIFEST", "syncdir db"});
+                              "lock db/LOCK", "create db/MANIFEST.bak", "write db/MANIFEST.bak", "fsync db/MANIFEST.bak",
+                              "rename db/sst-000004.sst db/damaged-000004.sst", "fsync-directory db", "remove db/MANIFEST.tmp",
+                              "create db/MANIFEST.tmp", "write db/MANIFEST.tmp", "fsync db/MANIFEST.tmp",
+                              "rename db/MANIFEST.tmp db/MANIFEST", "fsync-directory db"});
     CHECK(fs.open_files() == 0);
 }
 

@@ -220,13 +220,13 @@ TEST_CASE("checkpoint: everything is durable before MANIFEST has its name") {
     fs.calls.clear();
     must(db.checkpoint("copy"));
     CHECK(fs.changes() ==
-          std::vector<std::string>{"mkdir copy", "syncdir .", "syncdir .", "link db/sst-000001.sst copy/sst-000001.sst",
+          std::vector<std::string>{"mkdir copy", "fsync-directory .", "fsync-directory .", "link db/sst-000001.sst copy/sst-000001.sst",
                                    "create copy/sst-000001.sst", "write copy/sst-000001.sst",
-                                   "sync copy/sst-000001.sst", "create copy/sst-000002.sst.tmp",
-                                   "write copy/sst-000002.sst.tmp", "sync copy/sst-000002.sst.tmp",
-                                   "rename copy/sst-000002.sst.tmp copy/sst-000002.sst", "syncdir copy", "syncdir copy",
+                                   "fsync copy/sst-000001.sst", "create copy/sst-000002.sst.tmp",
+                                   "write copy/sst-000002.sst.tmp", "fsync copy/sst-000002.sst.tmp",
+                                   "rename copy/sst-000002.sst.tmp copy/sst-000002.sst", "fsync-directory copy", "fsync-directory copy",
                                    "remove copy/MANIFEST.tmp", "create copy/MANIFEST.tmp", "write copy/MANIFEST.tmp",
-                                   "sync copy/MANIFEST.tmp", "rename copy/MANIFEST.tmp copy/MANIFEST", "syncdir copy"});
+                                   "fsync copy/MANIFEST.tmp", "rename copy/MANIFEST.tmp copy/MANIFEST", "fsync-directory copy"});
 }
 
 TEST_CASE("checkpoint: one on the disk") {

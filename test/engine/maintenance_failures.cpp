@@ -192,8 +192,8 @@ TEST_CASE("maintenance: whichever call fails no acknowledged write is lost and n
 
 TEST_CASE("maintenance: a flush that cannot write its table pauses and loses nothing") {
     const int sys = GENERATE(ENOSPC, EIO);
-    const std::string call = GENERATE(as<std::string>(), "create db/sst-", "write db/sst-", "sync db/sst-",
-                                      "close db/sst-", "rename db/sst-", "rename db/sst- > syncdir db", "open db/sst-",
+    const std::string call = GENERATE(as<std::string>(), "create db/sst-", "write db/sst-", "fsync db/sst-",
+                                      "close db/sst-", "rename db/sst-", "rename db/sst- > fsync-directory db", "open db/sst-",
                                       "read db/sst-", "create db/MANIFEST.tmp");
     INFO("errno " << sys << ", " << call);
     flushing with;
@@ -222,13 +222,13 @@ TEST_CASE("maintenance: a flush that cannot write its table pauses and loses not
 
 TEST_CASE("maintenance: a flush that fails again and again leaves no pile of files") {
     const std::string call =
-        GENERATE(as<std::string>(), "write db/sst-", "syncdir db", "open db/sst-", "write db/MANIFEST.tmp");
+        GENERATE(as<std::string>(), "write db/sst-", "fsync-directory db", "open db/sst-", "write db/MANIFEST.tmp");
     INFO(call);
     flushing with;
     bool broken = true;
     with.fs.fault = [&](std::size_t number, const std::string& made) {
         // Of the syncs of the directory only those after a table.
-        const bool counts = call != "syncdir db" || with.fs.calls[number - 1].starts_with("rename db/sst-");
+        const bool counts = call != "fsync-directory db" || with.fs.calls[number - 1].starts_with("rename db/sst-");
         return broken && counts && made.starts_with(call) ? ENOSPC : 0;
     };
     for (int again = 0; again < 5; ++again) CHECK(must_fail(with.db.flush()).code == errc::no_space);
@@ -286,14 +286,14 @@ TEST_CASE("maintenance: what leaves MANIFEST or the log in doubt ends all writin
     };
     const auto [call, sys] = GENERATE(values<doubt>({
         {"write db/MANIFEST.tmp", EIO},
-        {"sync db/MANIFEST.tmp", EIO},
+        {"fsync db/MANIFEST.tmp", EIO},
         {"rename db/MANIFEST.tmp", EIO},
-        {"rename db/MANIFEST.tmp > syncdir db", EIO},
-        {"rename db/MANIFEST.tmp > syncdir db", ENOSPC},
-        {"rename db/wal.log > syncdir db", EIO},
-        {"rename db/wal.log > syncdir db", ENOSPC},
+        {"rename db/MANIFEST.tmp > fsync-directory db", EIO},
+        {"rename db/MANIFEST.tmp > fsync-directory db", ENOSPC},
+        {"rename db/wal.log > fsync-directory db", EIO},
+        {"rename db/wal.log > fsync-directory db", ENOSPC},
         {"remove db/wal-000001.log", EIO},
-        {"remove db/wal-000001.log > syncdir db", EIO},
+        {"remove db/wal-000001.log > fsync-directory db", EIO},
     }));
     INFO("errno " << sys << ", " << call);
     flushing with;
@@ -320,7 +320,7 @@ TEST_CASE("maintenance: a log that cannot be synced when it freezes ends all wri
     watched_file_system fs(memory);
     auto db = must(lsm::db::open("db", plain({.sync = false, .file_system = &fs})));
     must(db.put("a", "1"));
-    fail_once(fs, sys, "sync db/wal.log");
+    fail_once(fs, sys, "fdatasync db/wal.log");
     CHECK(must_fail(db.flush()).sys == sys);
     CHECK(must_fail(db.put("b", "2")).sys == sys);
     CHECK(value_in(db, "a") == "1");
@@ -352,7 +352,7 @@ TEST_CASE("maintenance: a new log for which the disk has no room refuses one wri
 }
 
 TEST_CASE("maintenance: a new log that cannot be made for another reason ends all writing") {
-    const std::string call = GENERATE(as<std::string>(), "create db/wal.log", "write db/wal.log > syncdir db");
+    const std::string call = GENERATE(as<std::string>(), "create db/wal.log", "write db/wal.log > fsync-directory db");
     flushing with;
     must(with.db.flush());
     fail_once(with.fs, EIO, call);
@@ -370,8 +370,8 @@ TEST_CASE("maintenance: a new log that cannot be made for another reason ends al
 TEST_CASE("maintenance: a compaction that cannot write pauses and is done later") {
     const int sys = GENERATE(ENOSPC, EIO);
     const std::string call =
-        GENERATE(as<std::string>(), "create db/sst-000004", "write db/sst-000004", "sync db/sst-000004",
-                 "close db/sst-000004", "rename db/sst-000004", "rename db/sst-000004 > syncdir db",
+        GENERATE(as<std::string>(), "create db/sst-000004", "write db/sst-000004", "fsync db/sst-000004",
+                 "close db/sst-000004", "rename db/sst-000004", "rename db/sst-000004 > fsync-directory db",
                  "open db/sst-000004", "read db/sst-000004", "the second MANIFEST");
     INFO("errno " << sys << ", " << call);
     compacting with;
@@ -425,14 +425,14 @@ TEST_CASE("maintenance: a compaction that never succeeds holds up neither writes
 }
 
 TEST_CASE("maintenance: a compaction that leaves MANIFEST in doubt keeps both its inputs and outputs") {
-    const std::string call = GENERATE(as<std::string>(), "write db/MANIFEST.tmp", "sync db/MANIFEST.tmp",
-                                      "rename db/MANIFEST.tmp", "syncdir");
+    const std::string call = GENERATE(as<std::string>(), "write db/MANIFEST.tmp", "fsync db/MANIFEST.tmp",
+                                      "rename db/MANIFEST.tmp", "fsync-directory");
     INFO(call);
     compacting with;
     fail_first(with.fs, EIO, [call, seen = 0](const std::string& made, const std::string& before) mutable {
         if (made == "create db/MANIFEST.tmp") ++seen;
         if (seen != 2) return false;
-        return call == "syncdir" ? before.starts_with("rename db/MANIFEST.tmp") : made.starts_with(call);
+        return call == "fsync-directory" ? before.starts_with("rename db/MANIFEST.tmp") : made.starts_with(call);
     });
     must(with.db->flush());
     const auto why = must_fail(with.db->put("b", "2"));
@@ -443,7 +443,7 @@ TEST_CASE("maintenance: a compaction that leaves MANIFEST in doubt keeps both it
     must(with.db->close());
     auto again = must(lsm::db::open("db", plain({.file_system = &with.memory})));
     CHECK(contents_of(again) == with.contents);
-    CHECK(again.live_tables().size() == (call == "syncdir" ? 1 : 3));
+    CHECK(again.live_tables().size() == (call == "fsync-directory" ? 1 : 3));
     CHECK(strays(image_of(with.memory, "db"), again.live_tables()).empty());
 }
 

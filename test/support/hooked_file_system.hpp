@@ -49,10 +49,10 @@ public:
         return hooked("write", name(file), [&] { return inner_.write_at(file, offset, data); });
     }
     result<void> sync_data(handle file) override {
-        return hooked("sync", name(file), [&] { return inner_.sync_data(file); });
+        return hooked("fdatasync", name(file), [&] { return inner_.sync_data(file); });
     }
     result<void> sync(handle file) override {
-        return hooked("sync", name(file), [&] { return inner_.sync(file); });
+        return hooked("fsync", name(file), [&] { return inner_.sync(file); });
     }
     result<std::uint64_t> size(handle file) override {
         return hooked("size", name(file), [&] { return inner_.size(file); });
@@ -81,7 +81,7 @@ public:
         return hooked("mkdir", path, [&] { return inner_.make_directory(path); });
     }
     result<void> sync_directory(std::string_view path) override {
-        return hooked("syncdir", path, [&] { return inner_.sync_directory(path); });
+        return hooked("fsync-directory", path, [&] { return inner_.sync_directory(path); });
     }
     result<void> list(std::string_view path, detail::function_ref<void(std::string_view)> each) override {
         return hooked("list", path, [&] { return inner_.list(path, each); });
@@ -96,7 +96,7 @@ private:
     }
     template <class Call>
     auto hooked(std::string_view operation, std::string_view path, Call call) -> decltype(call()) {
-        if (const int sys = before_(operation, path); sys != 0) return detail::system_failure(operation, sys);
+        if (const int sys = before_(operation, path); sys != 0) return detail::system_failure("injected", sys);
         return call();
     }
     result<handle> named(std::string_view path, result<handle> file) {
