@@ -149,6 +149,33 @@ TEST_CASE("attacked directory: damage in MANIFEST is an error or changes nothing
     });
 }
 
+// Whoever can write tables can write checksums; what reads one block, too, holds it against the index.
+TEST_CASE("attacked directory: a block with a good checksum and another first key than the index has is refused") {
+    bytes table;
+    lsm::io::string_sink to(table);
+    lsm::sst_writer writer(to, {.extended = true, .filter_bits_per_key = 0});
+    must(writer.add("m", "1"));
+    must(writer.add("n", "2"));
+    must(writer.finish());
+    const auto index_at = lsm::detail::load_le<std::uint64_t>(table.data() + table.size() - 32);
+    const auto area_at = index_at - lsm::detail::load_le<std::uint64_t>(table.data() + index_at - 24);
+    const auto block = lsm::bytes_view(table).substr(0, area_at);
+    const auto crc_at = table.find(little_endian_32(lsm::crc32(block)), area_at);
+    REQUIRE(crc_at < index_at);
+    table[table.find('m')] = 'l';
+    lsm::detail::store_le(table.data() + crc_at, lsm::crc32(block));
+    const auto area = lsm::bytes_view(table).substr(area_at, index_at - area_at);
+    lsm::detail::store_le(table.data() + index_at - 16, lsm::detail::area_crc(area));
+
+    memory_directory directory;
+    directory.with("MANIFEST", "L0 1\n").with("sst-000001.sst", table);
+    const auto db = directory.open({.block_cache_bytes = GENERATE(0u, 1u << 20)});
+    for (const bool fill : {false, true, false}) {
+        CHECK(must_fail(db.get("n", {.fill_cache = fill})).code == lsm::errc::bad_block);
+        CHECK(must_fail(db.get_view("n", {.fill_cache = fill})).code == lsm::errc::bad_block);
+    }
+}
+
 // Believed, a largest key below the smallest would keep a table out of every compaction that is chosen for its sake.
 TEST_CASE("attacked directory: properties that contradict the index are refused") {
     bytes table;

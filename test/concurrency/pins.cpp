@@ -173,3 +173,65 @@ TEST_CASE("pins: a memory budget refuses snapshots and takes them again when oth
     CHECK(db.snapshot());
     CHECK(db.stats().memory.pinned == 0);
 }
+
+TEST_CASE("pins: what is let go while other things are freed is freed as well") {
+    lsm::io::memory_file_system memory;
+    std::atomic<bool> armed = false;
+    std::atomic<bool> closing = false, go_on = false;
+    hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
+        if (operation == "close" && is_table(path) && armed.exchange(false)) {
+            closing = true;
+            while (!go_on) sleep_ms(1);
+        }
+        return 0;
+    });
+    auto how = busy(fs);
+    how.compaction.style = lsm::compaction_style::none;
+    auto db = must(lsm::db::open("db", how));
+    std::optional<lsm::snapshot> first, second;
+    must(db.put("a", "1"));
+    must(db.flush());
+    first = must(db.snapshot());
+    must(db.put("a", "2"));
+    must(db.compact());
+    second = must(db.snapshot());
+    must(db.put("a", "3"));
+    must(db.compact());
+    must(db.settle());
+    armed = true;
+    first.reset();
+    CHECK(eventually([&] { return closing.load(); }));
+    second.reset();
+    go_on = true;
+    CHECK(eventually([&] { return fs.open_files() <= 3; }));  // the table, the log and LOCK
+}
+
+TEST_CASE("pins: what was superseded while others looked at it is freed when all is quiet") {
+    lsm::io::memory_file_system memory;
+    hooked_file_system fs(memory, [](auto, auto) { return 0; });
+    auto how = busy(fs);
+    how.compaction.style = lsm::compaction_style::none;
+    auto db = must(lsm::db::open("db", how));
+    findings wrong;
+    const bool with_snapshots = GENERATE(false, true);
+    for (int round = 0; round < 60; ++round) {
+        std::atomic<bool> done = false;
+        thread_group looking;
+        looking.start(3, [&](int) {
+            while (!done) {
+                if (with_snapshots)
+                    wrong.succeeded(db.snapshot());
+                else
+                    static_cast<void>(db.stats());
+            }
+        });
+        for (int i = 0; i < 5; ++i) {
+            must(db.put(numbered_key(i), value(round)));
+            must(db.compact());
+        }
+        done = true;
+        looking.join();
+        REQUIRE(eventually([&] { return fs.open_files() <= 3; }));
+    }
+    CHECK(wrong.text() == "");
+}

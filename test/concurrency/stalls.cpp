@@ -112,3 +112,45 @@ TEST_CASE("stalls: a disk that keeps up slows nobody down") {
     CHECK(db.stats().stalls == 0);
     CHECK(db.stats().stall_nanoseconds == 0);
 }
+
+namespace {
+
+/// An executor that finds out with the first job that there are no threads.
+class threadless final : public lsm::io::executor {
+public:
+    void submit(job& what) override {
+        threads_ = 0;
+        what.run();
+    }
+    [[nodiscard]] unsigned threads() const noexcept override { return threads_; }
+
+private:
+    std::atomic<unsigned> threads_ = 2;
+};
+
+}  // namespace
+
+TEST_CASE("stalls: a reader that has to do the compaction itself does not wait for itself") {
+    lsm::io::memory_file_system memory;
+    lsm::io::inline_executor at_once;
+    {
+        auto db = must(lsm::db::open("db", {.executor = &at_once, .file_system = &memory}));
+        for (int i = 0; i < 20'000; ++i) must(db.put(std::to_string(i), std::string(100, 'v'), {.sync = false}));
+        must(db.compact());
+        for (int i = 0; i < 5; ++i) {
+            must(db.put(std::to_string(i), "new"));
+            must(db.flush());
+        }
+    }
+    threadless late;
+    auto db = must(lsm::db::open("db", {.executor = &late, .file_system = &memory}));
+    const bool by_scans = GENERATE(false, true);
+    for (int i = 0; i < 1'000'000 && late.threads() != 0; ++i) {
+        if (by_scans)
+            static_cast<void>(db.scan());
+        else
+            must(db.get("0"));
+    }
+    CHECK(late.threads() == 0);
+    CHECK(db.stats().compactions > 0);
+}

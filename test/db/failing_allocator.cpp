@@ -214,7 +214,7 @@ TEST_CASE("failing allocator: a refresh that fails leaves what was seen before")
         for (std::size_t fail_at = 0, left = 3; left > 0; ++fail_at) {
             const std::string key = "key" + std::to_string(fail_at);
             must(writer.put(key, "new"));
-            if (fail_at % 8 == 7) must(writer.flush());
+            if (fail_at % 16 == 15) must(writer.flush());
             log.fail_at = log.allocations + fail_at;
             bool thrown = false;
             try {

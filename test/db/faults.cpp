@@ -6,6 +6,7 @@
 #include <thread>
 
 #include <lsm/db/db.hpp>
+#include <lsm/io/simulated_file_system.hpp>
 
 #include "support/databases.hpp"
 #include "support/forwarding_file_system.hpp"
@@ -39,8 +40,9 @@ struct failing_once {
 }  // namespace
 
 TEST_CASE("faults: a failed write or sync of the log or MANIFEST is the cause of every later refusal") {
-    const std::string call = GENERATE(as<std::string>(), "write db/wal.log", "fdatasync db/wal.log", "write db/MANIFEST.tmp",
-                                      "fsync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
+    const std::string call =
+        GENERATE(as<std::string>(), "write db/wal.log", "fdatasync db/wal.log", "write db/MANIFEST.tmp",
+                 "fsync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
     INFO(call);
     failing_once with(call, EIO);
     const auto put = with.db.put("b", "2");
@@ -57,10 +59,45 @@ TEST_CASE("faults: a failed write or sync of the log or MANIFEST is the cause of
     CHECK(value_in(with.db, "a") == "1");
     const auto shown = contents_of(with.db);
     CHECK(shown == (put ? entry_map{{"a", "1"}, {"b", "2"}} : entry_map{{"a", "1"}}));
-    must(with.db.close());
+    const auto closed = with.db.close();
+    CHECK(closed.has_value() == put.has_value());  // the log is sound where it was not the log that failed
+    if (!closed) CHECK(closed.error().what == first.what);
     auto again = must(lsm::db::open("db", plain({.file_system = &with.fs})));
     must(again.put("c", "3"));
     CHECK(value_in(again, "a") == "1");
+}
+
+TEST_CASE("faults: closing makes durable what was not synced although writes are refused for another reason") {
+    lsm::io::simulated_file_system disk;
+    must(disk.make_directory("db"));
+    std::optional<lsm::db> db;
+    hooked_file_system fs(disk, [&](std::string_view operation, std::string_view path) {
+        if (operation != "rename" || !path.ends_with("/MANIFEST") || !db) return 0;
+        must(db->put("b", "2"));  // behind the memtable that becomes a table
+        return EIO;
+    });
+    const auto how = plain({.sync = false, .file_system = &fs});
+    db.emplace(must(lsm::db::open("db", how)));
+    must(db->put("a", "1"));
+    CHECK_FALSE(db->flush());
+    CHECK_FALSE(db->put("c", "3"));
+    must(db->close());
+    db.reset();
+    disk.reboot({.survivors = lsm::io::power_loss::kind::nothing});
+    CHECK(contents_of(must(lsm::db::open("db", how))) == entry_map{{"a", "1"}, {"b", "2"}});
+}
+
+TEST_CASE("faults: closing tells that the log has stopped before all of it was durable") {
+    lsm::io::memory_file_system memory;
+    watched_file_system fs(memory);
+    auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
+    must(db.put("a", "1", {.sync = false}));
+    fs.fault = [](std::size_t, const std::string& call) { return call == "fdatasync db/wal.log" ? EIO : 0; };
+    const auto why = must_fail(db.put("b", "2"));
+    fs.fault = nullptr;
+    CHECK(must_fail(db.close()).what == why.what);
+    CHECK(fs.open_files() == 0);
+    must(db.close());
 }
 
 TEST_CASE("faults: a full disk refuses a write and takes it when there is room again") {
@@ -93,7 +130,7 @@ TEST_CASE("faults: what a full disk left of a record that cannot be taken back e
     CHECK(first.code == errc::io);  // no_space would say that it may be tried again
     CHECK(first.sys == ENOSPC);
     CHECK(must_fail(with.db.put("c", "3")).what == first.what);
-    must(with.db.close());
+    CHECK(must_fail(with.db.close()).what == first.what);
     CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}});
 }
 

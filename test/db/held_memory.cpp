@@ -1,57 +1,13 @@
-#include <malloc.h>
-
 #include <cstddef>
-#include <cstdlib>
-#include <new>
 
 #include <lsm/db/db.hpp>
 
+#include "db/heap.hpp"
 #include "support/allocators.hpp"
 #include "support/databases.hpp"
 
-/// What a db takes past its allocator, seen at operator new, which is replaced here for the whole executable. Names of
+/// What a db takes past its allocator, seen at operator new. Names of
 /// files and the text of errors may come from there: a few hundred bytes, whatever the database holds.
-
-namespace {
-
-// Live bytes from operator new, and the most there were.
-struct {
-    std::size_t live = 0;
-    std::size_t peak = 0;
-} heap;
-
-void* counted_allocate(std::size_t size) noexcept {
-    void* const out = std::malloc(size + (size == 0));
-    if (out == nullptr) return nullptr;
-    heap.live += ::malloc_usable_size(out);
-    if (heap.live > heap.peak) heap.peak = heap.live;
-    return out;
-}
-
-void* counted_or_throw(std::size_t size) {
-    void* const out = counted_allocate(size);
-    if (out == nullptr) throw std::bad_alloc();
-    return out;
-}
-
-void counted_free(void* at) noexcept {
-    if (at != nullptr) heap.live -= ::malloc_usable_size(at);
-    std::free(at);
-}
-
-}  // namespace
-
-// The nothrow ones, too: a sanitizer has its own, whose memory must not come to our delete.
-void* operator new(std::size_t size) { return counted_or_throw(size); }
-void* operator new[](std::size_t size) { return counted_or_throw(size); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return counted_allocate(size); }
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return counted_allocate(size); }
-void operator delete(void* at) noexcept { counted_free(at); }
-void operator delete[](void* at) noexcept { counted_free(at); }
-void operator delete(void* at, std::size_t) noexcept { counted_free(at); }
-void operator delete[](void* at, std::size_t) noexcept { counted_free(at); }
-void operator delete(void* at, const std::nothrow_t&) noexcept { counted_free(at); }
-void operator delete[](void* at, const std::nothrow_t&) noexcept { counted_free(at); }
 
 namespace {
 
@@ -64,7 +20,7 @@ constexpr std::size_t names_and_texts = 2048;
 /// A part of a test, whose use of operator new is measured.
 class measured {
 public:
-    measured() : before_(heap.live) { heap.peak = heap.live; }
+    measured() : before_(heap.live) { heap.peak = heap.live.load(); }
     [[nodiscard]] std::size_t held() const { return heap.live > before_ ? heap.live - before_ : 0; }
     [[nodiscard]] std::size_t peak() const { return heap.peak - before_; }
 

@@ -88,6 +88,7 @@ TEST_CASE("levels: ids go up to 2^63-1 and end there") {
     must(db.flush());
     CHECK(directory.files().at("MANIFEST") == "L0 9223372036854775807\nL0 9223372036854775806\n");
     must(db.put("c", "3"));
+    CHECK(must_fail(db.checkpoint("copy")).code == errc::too_large);
     auto expected = directory.files();
     CHECK(must_fail(db.flush()).code == errc::too_large);
     expected["wal-000002.log"] = std::exchange(expected["wal.log"], log_of({{{"d", "4"}}}));

@@ -87,17 +87,17 @@ TEST_CASE("manifest: ids that are 0 or too large or stand twice are refused") {
     directory.with("MANIFEST", "L0 18446744073709551615\n");
     check_refused(directory, "line 1: ");
     directory.with("MANIFEST", "L0 1\nL0 2\nL0 1\n");
-    check_refused(directory, "twice");
+    check_refused(directory, "line 3: bad_manifest: the id 1 stands twice");
     directory.with("MANIFEST", "L0 1\nL3 1\n");
-    check_refused(directory, "twice");
+    check_refused(directory, "line 2: bad_manifest: the id 1 stands twice");
 }
 
 TEST_CASE("manifest: a listed table that is missing is refused") {
     memory_directory directory;
     with_tables(directory).with("MANIFEST", "L0 2\nL0 4\n");
-    check_refused(directory, "sst-000004.sst");
+    check_refused(directory, "line 2: bad_manifest: lists sst-000004.sst");
     directory.with("sst-0000004.sst", table_of({}));  // not its name
-    check_refused(directory, "sst-000004.sst");
+    check_refused(directory, "line 2: bad_manifest: lists sst-000004.sst");
 }
 
 TEST_CASE("manifest: overlap above level 0 is refused") {
@@ -105,12 +105,12 @@ TEST_CASE("manifest: overlap above level 0 is refused") {
     with_tables(directory);
     // a-c and b-d overlap; in the order of their keys or not.
     directory.with("MANIFEST", "L1 1\nL1 2\n");
-    check_refused(directory, "sst-000002.sst");
+    check_refused(directory, "line 2: bad_manifest: sst-000001.sst and sst-000002.sst");
     directory.with("MANIFEST", "L6 2\nL6 1\n");
     check_refused(directory, "sst-000002.sst");
     // Apart, but not in the order of their keys.
     directory.with("MANIFEST", "L0 2\nL1 3\nL1 1\n");
-    check_refused(directory, "sst-000003.sst");
+    check_refused(directory, "line 3: bad_manifest: sst-000003.sst and sst-000001.sst");
     // One key in both.
     directory.with("sst-000003.sst", table_of({{"c", "3"}, {"e", "3"}})).with("MANIFEST", "L1 1\nL1 3\n");
     check_refused(directory, "sst-000003.sst");

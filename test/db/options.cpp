@@ -58,7 +58,7 @@ TEST_CASE("options: parents are made and made durable in their own parents") {
     watched_file_system fs(memory);
     CHECK(lsm::db::open("a/b/c", plain({.file_system = &fs})));
     const auto changes = fs.changes();
-    const std::vector<std::string> expected{"mkdir a/b/c", "mkdir a/b", "mkdir a",     "fsync-directory .",
+    const std::vector<std::string> expected{"mkdir a/b/c", "mkdir a/b",         "mkdir a",     "fsync-directory .",
                                             "mkdir a/b",   "fsync-directory a", "mkdir a/b/c", "fsync-directory a/b"};
     REQUIRE(changes.size() > expected.size());
     CHECK(std::equal(expected.begin(), expected.end(), changes.begin()));
@@ -139,4 +139,15 @@ TEST_CASE("options: with sync every write is synced and without none is until it
     const auto last = std::find(fs.calls.rbegin(), fs.calls.rend(), "fdatasync db/wal.log");
     CHECK(last < std::find(fs.calls.rbegin(), fs.calls.rend(), "write db/wal.log"));
     CHECK(contents_of(must(lsm::db::open("db", plain({.file_system = &fs})))).size() == 5);
+}
+
+TEST_CASE("options: a database is made in a directory the parent of which may not be read") {
+    lsm::io::memory_file_system memory;
+    must(memory.make_directory("private"));
+    must(memory.make_directory("private/db"));
+    watched_file_system fs(memory);
+    fs.fault = [](std::size_t, const std::string& call) { return call == "fsync-directory private" ? EACCES : 0; };
+    auto db = must(lsm::db::open("private/db", plain({.file_system = &fs})));
+    must(db.put("a", "1"));
+    must(db.checkpoint("private/db/copy"));
 }

@@ -196,6 +196,29 @@ TEST_CASE("compaction: a table above level 0 ends at the target size") {
     check_directory(directory, db);
 }
 
+TEST_CASE("compaction: however small the target size a table has an entry") {
+    memory_directory directory;
+    auto how = at_once({.file_system = &directory.fs});
+    how.compaction.level0_trigger = 2;
+    how.compaction.target_table_bytes = GENERATE(0u, 1u);
+    auto db = must(lsm::db::open("db", how));
+    entry_map all;
+    for (int i = 0; i < 60; ++i) {
+        const auto key = std::to_string(i * 7 % 30);
+        all[key] = std::to_string(i);
+        must(db.put(key, *all[key]));
+        if (i % 10 == 9) must(db.flush());
+    }
+    must(db.del("3"));
+    all.erase("3");
+    must(db.compact());
+    CHECK(contents_of(db) == all);
+    CHECK(db.live_tables().size() == all.size());
+    check_directory(directory, db);
+    must(db.close());
+    CHECK(contents_of(must(lsm::db::open("db", how))) == all);
+}
+
 TEST_CASE("compaction: what is loaded in order is moved and never written again") {
     memory_directory directory;
     auto db = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &directory.fs})));

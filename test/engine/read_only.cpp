@@ -342,3 +342,12 @@ TEST_CASE("read only: a table that the writer has taken away is stale and no dam
     }
     CHECK(stale == 1);
 }
+
+TEST_CASE("read only: a table in the place of one that is gone is stale") {
+    memory_directory directory;
+    directory.with("MANIFEST", "L0 1\n").with("sst-000001.sst", table_of({{"a", "1"}}));
+    const auto reader = directory.open({.read_only = true, .block_cache_bytes = 0, .max_open_files = 0});
+    CHECK(value_in(reader, "a") == "1");
+    directory.with("sst-000001.sst", table_of({{"a", "another"}}));
+    CHECK(must_fail(reader.get("a")).code == lsm::errc::stale);
+}

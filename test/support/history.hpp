@@ -235,7 +235,7 @@ private:
                                .level0_stop = 10'000,
                                .level_factor = any_of({2u, 4u, 10u}),
                                .level1_bytes = any_of<std::uint64_t>({0, 2000, 10'000}),
-                               .target_table_bytes = any_of<std::uint64_t>({1, 500, 3000, 3000, 100'000, 100'000})},
+                               .target_table_bytes = any_of<std::uint64_t>({0, 1, 500, 3000, 100'000, 100'000})},
                 .sync = any_of({true, false}),
                 .log_preallocation_bytes = any_of<std::uint64_t>({0, 4096}),
                 .executor = &at_once_};

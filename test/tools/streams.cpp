@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
@@ -68,6 +69,45 @@ struct sample_files {
     std::string table = directory / "table";
     std::string bad = directory / "bad";
     std::string database = directory / "db";
+};
+
+/// A terminal to be the standard error of a process.
+class terminal {
+public:
+    terminal() {
+        REQUIRE(ours_ >= 0);
+        REQUIRE(::grantpt(ours_) == 0);
+        REQUIRE(::unlockpt(ours_) == 0);
+        name_ = ::ptsname(ours_);
+        held_open_ = ::open(name_.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
+        REQUIRE(held_open_ >= 0);
+        REQUIRE(::fcntl(ours_, F_SETFL, O_NONBLOCK) == 0);
+    }
+    terminal(const terminal&) = delete;
+    ~terminal() {
+        ::close(held_open_);
+        ::close(ours_);
+    }
+
+    [[nodiscard]] preparation as_error() const {
+        return [name = name_] {
+            const int side = ::open(name.c_str(), O_RDWR | O_NOCTTY);
+            ::dup2(side, STDERR_FILENO);
+            ::close(side);
+        };
+    }
+    /// What was said on it since the last call.
+    [[nodiscard]] std::string said() const {
+        std::string out(4096, '\0');
+        const auto length = ::read(ours_, out.data(), out.size());
+        out.resize(static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+        return out;
+    }
+
+private:
+    int ours_ = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    int held_open_ = -1;
+    std::string name_;
 };
 
 }  // namespace
@@ -182,19 +222,7 @@ TEST_CASE("streams: progress shows on a terminal and nowhere else") {
     const std::string dump = directory / "dump", table = directory / "table";
     succeeds({"memtable", "bulk", dump, std::to_string(entries)});
     build_table(dump, table);
-
-    const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    REQUIRE(terminal >= 0);
-    REQUIRE(::grantpt(terminal) == 0);
-    REQUIRE(::unlockpt(terminal) == 0);
-    const std::string name = ::ptsname(terminal);
-    const int held_open = ::open(name.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
-    REQUIRE(held_open >= 0);
-    const auto on_terminal = [&] {
-        const int side = ::open(name.c_str(), O_RDWR | O_NOCTTY);
-        ::dup2(side, STDERR_FILENO);
-        ::close(side);
-    };
+    const terminal shown;
 
     // Nobody reads the output for a while, so the work is long on any machine.
     const auto slowly = [&](const preparation& more) {
@@ -204,14 +232,37 @@ TEST_CASE("streams: progress shows on a terminal and nowhere else") {
     };
     const outcome unseen = slowly({});
     check_done(unseen);
-    const outcome seen = slowly(on_terminal);
+    CHECK(shown.said().empty());
+    const outcome seen = slowly(shown.as_error());
     CHECK(seen.status == 0);
     CHECK(seen.out == unseen.out);
+    CHECK(shown.said().find(" entries") != std::string::npos);
+}
 
-    REQUIRE(::fcntl(terminal, F_SETFL, O_NONBLOCK) == 0);
-    std::string said(4096, '\0');
-    const auto length = ::read(terminal, said.data(), said.size());
-    CHECK(length > 0);
-    ::close(held_open);
-    ::close(terminal);
+TEST_CASE("streams: dbctl says on a terminal what takes long and nothing of what does not") {
+    const scratch_directory directory;
+    const command_line line = {"dbctl", "--dir", directory / "db"};
+    const terminal shown;
+    std::string puts;
+    for (int i = 0; i < 100'000; ++i) puts += "PUT key" + std::to_string(i) + " value\n";
+    succeeds(line, puts);
+
+    const auto dumped = [&](int milliseconds, const preparation& more) {
+        process dumping(runnable(line), prepared(more));
+        dumping.write("FLUSH\nDUMP\n");
+        dumping.close_input();
+        std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+        return dumping.finish();
+    };
+    const outcome unseen = dumped(0, {});
+    check_done(unseen);
+    const outcome seen = dumped(900, shown.as_error());
+    CHECK(seen.status == 0);
+    CHECK(seen.out == unseen.out);
+    const std::string said = shown.said();
+    CHECK(said.find("\rdumping ...") != std::string::npos);
+    CHECK(said.ends_with("\r\x1b[K"));
+    const command_line quick = {"dbctl", "--dir", directory / "small"};
+    CHECK(run(runnable(quick), "PUT a 1\nFLUSH\nCOMPACT\nGET a\n", prepared(shown.as_error())).status == 0);
+    CHECK(shown.said().empty());
 }

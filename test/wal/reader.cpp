@@ -210,6 +210,25 @@ TEST_CASE("log reader: an error of the disk is io and never an end in every mode
     }
 }
 
+TEST_CASE("log reader: records that a writer adds meanwhile are no damage in front of others") {
+    const bytes first = raw_log_record(raw_batch({{"a", "1"}}));
+    const bytes more = raw_log_record(raw_batch({{"b", "2"}})) + raw_log_record(raw_batch({{"c", "3"}}));
+    lsm::io::memory_file_system inner;
+    auto log = must(lsm::io::file::open(inner, log_path, lsm::io::open_mode::create_exclusive));
+    must(log.append(first));
+    must(log.allocate(4096));
+    recording_file_system fs(inner);
+    fs.fault = [&](std::string_view call) {
+        if (call.starts_with("read") && fs.reads == 1) must(log.append(more));  // when all has been read but was zeros
+        return 0;
+    };
+    const auto read =
+        read_log(fs, GENERATE(recovery::strict_tail, recovery::absolute, recovery::point_in_time, recovery::salvage));
+    CHECK_FALSE(read.failure);
+    CHECK(read.records.size() == 3);
+    CHECK(read.cuts.empty());
+}
+
 TEST_CASE("log reader: takes its memory from its allocator and gives it back") {
     using reader_type = lsm::wal::basic_reader<logged_allocator<std::byte>>;
     const auto log = five_records();

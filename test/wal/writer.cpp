@@ -43,6 +43,15 @@ TEST_CASE("log writer: a missing log stays missing until the first append") {
     CHECK_FALSE(w.exists(w.path));
 }
 
+TEST_CASE("log writer: an empty batch is not written") {
+    watched w;
+    auto log = must(writer::open(w.fs, w.path));
+    must(log.append(raw_batch({})));
+    CHECK_FALSE(w.fs.changed_anything());
+    CHECK(log.len() == 0);
+    CHECK(must_fail(log.append(raw_batch({}) + "x")).code == errc::trailing_bytes);
+}
+
 TEST_CASE("log writer: opening an old log changes nothing on the disk") {
     const bytes old = raw_log_record(one) + raw_log_record(two).substr(0, 13);
     watched w(old);
@@ -202,8 +211,9 @@ TEST_CASE("log writer: a full disk stops it for good if the piece cannot be take
     w.fs.forget();
     CHECK(must_fail(log.append(one)).what == first.what);
     CHECK(must_fail(log.sync()).what == first.what);
-    CHECK(must_fail(log.close()).what == first.what);
     CHECK(w.fs.calls.empty());
+    CHECK(must_fail(log.close()).what == first.what);
+    CHECK(w.fs.open_files() == 0);
 }
 
 TEST_CASE("log writer: the first failed write or sync stops it for good") {
@@ -226,8 +236,9 @@ TEST_CASE("log writer: the first failed write or sync stops it for good") {
         CHECK(must_fail(log.append(one)).what == first.what);
         CHECK(must_fail(log.append_record()).what == first.what);
         CHECK(must_fail(log.sync()).what == first.what);
-        CHECK(must_fail(log.close()).what == first.what);
         CHECK(w.fs.calls.empty());
+        CHECK(must_fail(log.close()).what == first.what);
+        CHECK(w.fs.open_files() == 0);
         // What was synced before is there for the next one.
         CHECK(read_log(w.log()).records.front() == one);
     }

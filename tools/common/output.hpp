@@ -1,13 +1,17 @@
 #pragma once
 
 #include <poll.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include <lsm/core/entry.hpp>
 #include <lsm/core/hex.hpp>
@@ -71,27 +75,60 @@ void print_lookup(const Lookup& found) {
 /// Says on stderr how far long work has come, if stderr is a terminal.
 class progress {
 public:
-    progress() : shown_(::isatty(STDERR_FILENO) == 1) {}
+    explicit progress(const char* of = "entries") : of_(of), shown_(::isatty(STDERR_FILENO) == 1) {}
     progress(const progress&) = delete;
-    ~progress() {
-        if (said_) std::fputs("\r\x1b[K", stderr);
-    }
+    ~progress() { clear(); }
 
-    /// One more entry is done.
+    /// One more is done.
     void step() {
-        if (++entries_ % 65536 != 0 || !shown_) return;
+        if (++done_ % 65536 != 0 || !shown_) return;
         const auto now = std::chrono::steady_clock::now();
         if (now - last_ < std::chrono::milliseconds(200)) return;
         last_ = now;
         said_ = true;
-        std::fprintf(stderr, "\r%llu entries", entries_);
+        std::fprintf(stderr, "\r%llu %s", done_, of_);
+    }
+    /// Takes it away, until the next step is to be told.
+    void clear() {
+        if (std::exchange(said_, false)) std::fputs("\r\x1b[K", stderr);
+    }
+
+private:
+    const char* of_;
+    bool shown_;
+    bool said_ = false;
+    unsigned long long done_ = 0;
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+/// Says on stderr, if that is a terminal, what goes on when it takes longer than a moment. One at a time.
+class long_work {
+public:
+    explicit long_work(std::string_view what) : shown_(::isatty(STDERR_FILENO) == 1) {
+        if (!shown_) return;
+        what_ = what;
+        said_ = 0;
+        struct sigaction telling = {};
+        telling.sa_handler = [](int) {
+            said_ = ::write(STDERR_FILENO, "\r", 1) > 0 && ::write(STDERR_FILENO, what_.data(), what_.size()) > 0;
+        };
+        telling.sa_flags = SA_RESTART;
+        ::sigaction(SIGALRM, &telling, nullptr);
+        const itimerval moment{{}, {0, 500'000}};
+        ::setitimer(ITIMER_REAL, &moment, nullptr);
+    }
+    long_work(const long_work&) = delete;
+    ~long_work() {
+        if (!shown_) return;
+        const itimerval never{};
+        ::setitimer(ITIMER_REAL, &never, nullptr);
+        if (said_ != 0) std::fputs("\r\x1b[K", stderr);
     }
 
 private:
     bool shown_;
-    bool said_ = false;
-    unsigned long long entries_ = 0;
-    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+    static inline std::string_view what_;
+    static inline volatile std::sig_atomic_t said_ = 0;
 };
 
 /// Prints "V <hex-key> <hex-value>" or "T <hex-key>" for each entry from where the cursor stands on.

@@ -82,6 +82,7 @@ public:
 private:
     void execute(std::string_view line) {
         ++line_number_;
+        so_far_.step();
         const auto words = split(line);
         if (words.empty() || words[0].front() == '#') return;
         const auto is = [&](std::string_view command, std::size_t operands) {
@@ -131,20 +132,25 @@ private:
     }
     void flush() {
         commit();
+        const cli::long_work now("flushing ...");
         cli::must(db_.flush());
     }
     void compact() {
         commit();
+        const cli::long_work now("compacting ...");
         cli::must(db_.compact());
     }
     void dump(lsm::merge_options how) {
         commit();
+        so_far_.clear();
+        const cli::long_work now("dumping ...");
         cli::standard_output out;
         cli::must(db_.serialize_view(out, how));
     }
     void get(std::string_view key) {
         commit();
         const auto value = cli::must(db_.get(key));
+        so_far_.clear();
         cli::print(value ? "value: " + lsm::hex(*value) : "absent");
     }
 
@@ -159,6 +165,7 @@ private:
     cli::db db_;
     cli::write_batch batch_{cli::allocator()};
     unsigned long long line_number_ = 0;
+    cli::progress so_far_{"lines"};
 };
 
 void run(cxxopts::Options& known, int argc, const char* const* argv) {
@@ -169,7 +176,11 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
     lsm::io::inline_executor here;
     const lsm::options how{
         .compaction = {.style = lsm::compaction_style::none}, .log_preallocation_bytes = 0, .executor = &here};
-    session(cli::must(cli::db::open(options["dir"].as<std::string>(), how, cli::allocator()))).run();
+    const auto open = [&] {
+        const cli::long_work now("opening ...");
+        return cli::must(cli::db::open(options["dir"].as<std::string>(), how, cli::allocator()));
+    };
+    session(open()).run();
 }
 
 }  // namespace

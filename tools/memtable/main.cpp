@@ -10,12 +10,14 @@
 namespace {
 
 cli::memtable load(const std::string& path) {
+    const cli::long_work now("reading ...");
     const auto file = cli::open_input(path);
     return cli::must(
         cli::memtable::decode(lsm::io::input(file, cli::must(file.size()), cli::allocator()), cli::allocator()));
 }
 
 void save(const cli::memtable& table, cli::updated_file& file) {
+    const cli::long_work now("writing ...");
     file.replace([&](lsm::io::sink& out) { cli::must(table.encode(out)); });
 }
 

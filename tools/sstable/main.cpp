@@ -34,6 +34,11 @@ void build(const std::string& in, const std::string& out, lsm::sst_options optio
     });
 }
 
+std::uint64_t count(const cli::sst_reader& table) {
+    const cli::long_work now("counting ...");
+    return cli::must(table.len());
+}
+
 std::string described(const lsm::sst_footer& footer) {
     return "index_offset=" + std::to_string(footer.index_offset) + " index_size=" + std::to_string(footer.index_size) +
            " num_blocks=" + std::to_string(footer.num_blocks) + " magic_ok=" + (footer.magic_ok ? "true" : "false");
@@ -65,8 +70,8 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
     } else if (command == "size") {
         cli::expect_words(words, 1, "sstable size FILE.sst");
         const auto table = open(words[0]);
-        cli::print("file_bytes=" + std::to_string(table.file_bytes()) + " entries=" +
-                   std::to_string(cli::must(table.len())) + " num_blocks=" + std::to_string(table.num_blocks()));
+        cli::print("file_bytes=" + std::to_string(table.file_bytes()) + " entries=" + std::to_string(count(table)) +
+                   " num_blocks=" + std::to_string(table.num_blocks()));
     } else {
         throw cli::usage_error{"unknown command \"" + command + "\"; see sstable --help"};
     }

@@ -49,8 +49,7 @@ template <class Alloc>
 result<void> write_checkpoint(io::file_system& fs, std::string_view directory, const pinned_version<Alloc>& from,
                               std::string_view to, const options& how, const Alloc& alloc) {
     if (auto made = make_directories(fs, to); !made) return made;
-    // It may be there already, made by somebody who did not sync its name.
-    if (auto synced = io::sync_directory(fs, parent_directory(to)); !synced) return synced;
+    if (auto synced = sync_name_of_found(fs, to); !synced) return synced;
     const auto contents = directory_contents::read(fs, to);
     if (!contents) return contents.error();
     if (contents->database() || !contents->temporaries.empty())
@@ -72,6 +71,7 @@ result<void> write_checkpoint(io::file_system& fs, std::string_view directory, c
     for (const auto& m : from->memtables) memtables.push_back(cursor_of(*m, from.at()));
     merging_iterator<memtable_cursor<Alloc>, Alloc> entries(std::move(memtables), merge_options{}, alloc);
     if (entries.valid()) {
+        if (next_id > largest_id) return failure(errc::too_large, "no id is left for another table").in(to);
         const sst_options format{.block_size = how.block_bytes,
                                  .extended = how.extended_tables,
                                  .filter_bits_per_key = how.filter_bits_per_key};

@@ -89,27 +89,38 @@ public:
         function_ref<result<std::uint64_t>()> new_id;
     };
 
-    /// Writes the new tables, durably, and returns their ids in key order. After an error, closed if it was cancelled,
-    /// none is left.
+    /// Writes the new tables, durably, and returns their ids in key order. Errors: closed, if it was cancelled; after
+    /// any, the files that new_id() gave ids for are there or not.
     result<std::vector<std::uint64_t>> run(const output& to) const {
-        std::vector<std::uint64_t> ids;
-        auto done = write_tables(to, ids);
-        if (done) return ids;
-        for (const std::uint64_t id : ids) static_cast<void>(to.fs.remove(joined(to.directory, table_name(id))));
-        return std::move(done).error();
+        merge merged = inputs();
+        const std::uint64_t most_bytes = output_level_ == 0 ? ~std::uint64_t{0} : to.target_bytes;
+        for (std::vector<std::uint64_t> ids;;) {
+            part next(*this, merged, most_bytes, to.cancelled);
+            if (!next.valid()) {
+                if (auto ended = next.status(); !ended) return std::move(ended).error();
+                return ids;
+            }
+            const auto id = to.new_id();
+            if (!id) return id.error();
+            ids.push_back(*id);
+            if (auto written = write_table_file(next, to.fs, to.directory, *id, to.format, alloc_); !written)
+                return std::move(written).error();
+        }
     }
 
 private:
     using merge = merging_iterator<run_cursor<Alloc>, Alloc>;
 
-    // The part of the merge that becomes one table.
+    // The part of the merge that becomes one table: one entry at least, if any is left.
     class part {
     public:
         part(const compaction& owner, merge& all, std::uint64_t most_bytes, const std::atomic<bool>& cancelled)
             : owner_(owner), all_(all), most_bytes_(most_bytes), cancelled_(cancelled) {
             skip_dropped();
         }
-        [[nodiscard]] bool valid() const noexcept { return all_.valid() && bytes_ < most_bytes_ && !stopped_; }
+        [[nodiscard]] bool valid() const noexcept {
+            return all_.valid() && (bytes_ == 0 || bytes_ < most_bytes_) && !stopped_;
+        }
         [[nodiscard]] bytes_view key() const { return all_.key(); }
         [[nodiscard]] entry_view entry() const { return all_.entry(); }
         [[nodiscard]] result<void> status() const {
@@ -140,25 +151,14 @@ private:
         bool stopped_ = false;
     };
 
-    result<void> write_tables(const output& to, std::vector<std::uint64_t>& ids) const {
+    [[nodiscard]] merge inputs() const {
         const block_options blocks{.fill_cache = false};
         std::vector<run_cursor<Alloc>, typename std::allocator_traits<Alloc>::template rebind_alloc<run_cursor<Alloc>>>
             sources(alloc_);
         for (const auto& t : inputs_[0]) sources.emplace_back(&t, std::size_t{1}, blocks);
         for (std::size_t level = 1; level < level_count; ++level)
             if (!inputs_[level].empty()) sources.emplace_back(inputs_[level].data(), inputs_[level].size(), blocks);
-        merge merged(std::move(sources), merge_options{}, alloc_);
-
-        const std::uint64_t most_bytes = output_level_ == 0 ? ~std::uint64_t{0} : to.target_bytes;
-        for (;;) {
-            part next(*this, merged, most_bytes, to.cancelled);
-            if (!next.valid()) return next.status();
-            const auto id = to.new_id();
-            if (!id) return id.error();
-            ids.push_back(*id);
-            if (auto written = write_table_file(next, to.fs, to.directory, *id, to.format, alloc_); !written)
-                return written;
-        }
+        return merge(std::move(sources), merge_options{}, alloc_);
     }
 
     // Only what is older than every input can be hidden by an output's tombstone: the deeper levels, and, when the

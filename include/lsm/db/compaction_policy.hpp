@@ -33,7 +33,7 @@ struct compaction_options {
     /// the last one, 6, any number.
     unsigned level_factor = 10;
     std::uint64_t level1_bytes = std::uint64_t{256} << 20;
-    /// Above level 0 a table ends when its entries have so many bytes.
+    /// Above level 0 a table ends when its entries have so many bytes; with 0, as with 1, each has a table of its own.
     std::uint64_t target_table_bytes = std::uint64_t{16} << 20;
     /// One of your own instead of `style`; must outlive the database.
     const compaction_policy* policy = nullptr;

@@ -132,8 +132,9 @@ public:
     basic_db& operator=(basic_db&&) noexcept = default;
 
     /// Opens the database in `directory`, or makes one. Errors: locked (open already, here or in another process),
-    /// bad_manifest, corruption (a damaged log), a table's errors, not_found or exists (as the options ask), io. A
-    /// database that does not open is left as it is.
+    /// bad_manifest, corruption (a damaged log), a table's errors, not_found or exists (as the options ask),
+    /// invalid_argument (something in its files' place that is no file), too_large (no number is left for another
+    /// file), with read_only stale, no_space, io. A database that does not open is left as it is.
     static result<basic_db> open(std::string_view directory, const options& how = {}, const alloc& allocator = {}) {
         auto opened = core::open(directory, how, allocator);
         if (!opened) return std::move(opened).error();
@@ -160,7 +161,8 @@ public:
         return core_->write(operations.encode().substr(detail::batch_header_bytes), operations.count(), how);
     }
 
-    /// The value of `key`, or nothing. Errors: damage in a table, bad_value, io.
+    /// The value of `key`, or nothing. Errors: damage in a table, bad_value, io; stale, if a database that was opened
+    /// with read_only has lost the table to a writer before it could be read.
     [[nodiscard]] result<optional_value> get(key_argument key, read_options how = {}) const {
         const detail::encoded_key<Policies> target(key, core_->allocator());
         optional_value out;
@@ -218,7 +220,7 @@ public:
     }
 
     /// The keys of a range and their values, as they are now: later writes do not show. The cursor may outlive the db.
-    /// Errors are in its status(): damage, io, over_budget.
+    /// Errors are in its status(): those of get(), and over_budget.
     [[nodiscard]] cursor scan(const scan_options& part = {}) const {
         const alloc& allocator = core_->allocator();
         detail::key_range<alloc> bounds(allocator);
@@ -241,12 +243,12 @@ public:
     }
 
     /// Makes what is in memory a table, and waits until that is done; with nothing there, nothing. Errors: no_space, io
-    /// (the memtable and its log are kept, and it is tried again by itself), closed.
+    /// (the memtable and its log are kept, and it is tried again by itself), closed, read_only.
     result<void> flush() { return core_->flush(); }
 
     /// Flushes, and merges what overlaps the range into one level. What was overwritten or deleted there gives its
     /// space back, as far as no snapshot or cursor still holds it. Runs in this thread; reads and writes go on. O(bytes
-    /// in the range), and needs as much space on the disk meanwhile.
+    /// in the range), and needs as much space on the disk meanwhile. Errors: those of flush(), and damage in a table.
     result<void> compact(const key_interval& range = {}) {
         const alloc& allocator = core_->allocator();
         std::optional<detail::encoded_key<Policies>> from, to;
@@ -256,11 +258,13 @@ public:
                               to ? std::optional(to->view()) : std::nullopt);
     }
 
-    /// Waits until maintenance has nothing left to do. An error is why it cannot do something.
+    /// Waits until maintenance has nothing left to do. An error is why it cannot do something: those of compact().
     result<void> settle() { return core_->settle(); }
 
     /// Makes a database in `directory`, which must not have one, of this moment's contents. Writes go on meanwhile.
     /// Takes little space on the same file system, as tables are shared (hard links) until compactions part them.
+    /// Errors: exists, closed, too_large (no number is left for a table), no_space, io, and of a database that was
+    /// opened with read_only not_found, if a writer has taken a table away.
     result<void> checkpoint(std::string_view directory) const { return core_->checkpoint(directory); }
 
     /// Reads every byte of all tables again, and says what is damaged. An error is that it could not read.
@@ -273,15 +277,14 @@ public:
     }
 
     /// Of a database opened with options::read_only: sees from now on what another process has written meanwhile.
-    /// Cursors and snapshots stay as they are. After an error, stale included, nothing has changed.
+    /// Cursors and snapshots stay as they are. Errors: those of open(), closed, and invalid_argument where it may
+    /// write; nothing has changed then.
     result<void> refresh() { return core_->refresh(); }
 
     /// The tables, in the order of their age, newest first; above level 0 by level and key.
     [[nodiscard]] std::vector<live_table> live_tables() const {
         std::vector<live_table> out;
-        core_->current()->tables->for_each([&](int level, const auto& t) {
-            out.push_back({level, t->id(), t->file_bytes()});
-        });
+        core_->tables()->for_each([&](int level, const auto& t) { out.push_back({level, t->id(), t->file_bytes()}); });
         return out;
     }
 
@@ -299,9 +302,10 @@ public:
     /// What opening found in the logs.
     [[nodiscard]] recovery_report recovered() const { return core_->recovered(); }
 
-    /// Makes everything durable that was written without sync, and lets go of the directory. Work in the background is
-    /// broken off; nothing is lost by that. Later writes return errc::closed; reads go on to see what was there. Does
-    /// not flush. Closing twice is fine.
+    /// Makes everything durable that this db has written without sync, and lets go of the directory. Work in the
+    /// background is broken off; nothing is lost by that. Later writes return errc::closed; reads go on to see what was
+    /// there. Does not flush. An error is why what was not synced may not be durable: what has stopped the log, or io.
+    /// Closed it is all the same, and to close it again does nothing.
     result<void> close() { return core_->close(); }
 
 private:

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <lsm/core/bytes.hpp>
+#include <lsm/core/caught.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/core/sha256.hpp>
 #include <lsm/db/checkpoint.hpp>
@@ -76,7 +77,9 @@ public:
           writes_(fs, directory_, options_, versions_, maintenance_, memory_, health_, counted_, alloc) {}
     db_core(const db_core&) = delete;
     db_core& operator=(const db_core&) = delete;
-    ~db_core() { static_cast<void>(close()); }
+    ~db_core() {
+        static_cast<void>(caught(directory_, [this] { return close(); }));
+    }
 
     result<void> write(bytes_view operations, std::uint32_t count, write_options how) {
         return writes_.write(operations, count, how.sync.value_or(options_.sync));
@@ -89,29 +92,9 @@ public:
     /// none.
     template <class Use>
     result<void> find(bytes_view key, const pinned_version<Alloc>* at, block_options how, Use use) {
-        const typename version_store<Alloc>::reading now(versions_);
-        auto& counted = now.counted();
-        const bool timed = counted.gets.fetch_add(1, std::memory_order_relaxed) % reads_per_sample == 0;
-        const stopwatch watch(timed);
-        const auto counting = [&](entry_view entry, block_contents<Alloc>* block) {
-            if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
-            use(entry, [&] {
-                entry_keeper<Alloc> keeper;
-                if (block != nullptr) {
-                    block->hold();
-                    keeper.block = item_pointer<block_contents<Alloc>>(block);
-                } else {
-                    keeper.state = at != nullptr ? *at : versions_.pin(now);
-                }
-                return keeper;
-            });
-        };
-        auto done = at != nullptr ? find_newest(**at, key, at->at(), how, counted, counting)
-                                  : find_newest(*now, key, now.at(), how, counted, counting);
-        if (timed) {
-            counted_.read_latency.add(watch.nanoseconds());
-            if (at == nullptr) lose_time(*now, reads_per_sample * get_loss);
-        }
+        bool long_enough = false;
+        auto done = find(key, at, how, use, long_enough);
+        if (long_enough) maintenance_.hurry_for_readers();
         return done;
     }
     /// Many at once, as of one moment: `use(i, entry)` for each key that has an entry.
@@ -144,11 +127,13 @@ public:
         return versions_.pin();
     }
     [[nodiscard]] view_cursor<Alloc> view(const pinned_version<Alloc>* at, merge_options how, block_options blocks) {
+        bool long_enough = false;
         {
             const typename version_store<Alloc>::reading now(versions_);
             now.counted().cursors.fetch_add(1, std::memory_order_relaxed);
-            if (at == nullptr) lose_time(*now, cursor_loss);
+            long_enough = at == nullptr && lose_time(*now, cursor_loss);
         }
+        if (long_enough) maintenance_.hurry_for_readers();
         if (at != nullptr) return view_cursor<Alloc>(*at, readers_, how, blocks, alloc_);
         auto pinned = pin();
         if (!pinned) return view_cursor<Alloc>(std::move(pinned).error(), alloc_);
@@ -215,15 +200,17 @@ public:
         out.filter_misses = slots.sum(&read_counters::filter_misses);
         out.cache_hits = slots.sum(&read_counters::cache_hits);
         out.cache_misses = slots.sum(&read_counters::cache_misses);
-        const auto now = versions_.current();
-        now->tables->for_each([&](int level, const auto& t) {
-            auto& of = out.levels[static_cast<std::size_t>(level)];
-            ++of.tables;
-            of.bytes += t->file_bytes();
-        });
-        for (const auto& m : now->memtables) out.memory.memtables += m->entries.memory_bytes();
+        {
+            const typename version_store<Alloc>::reading now(versions_);
+            now->tables->for_each([&](int level, const auto& t) {
+                auto& of = out.levels[static_cast<std::size_t>(level)];
+                ++of.tables;
+                of.bytes += t->file_bytes();
+            });
+            for (const auto& m : now->memtables) out.memory.memtables += m->entries.memory_bytes();
+            out.memory.indexes = now->tables->memory_bytes();
+        }
         out.memory.cache = shared_->cache.used();
-        out.memory.indexes = now->tables->memory_bytes();
         out.memory.budget = options_.memory_budget_bytes;
         out.pins = versions_.pins();
         for (const auto& pin : out.pins) out.memory.pinned += pin.memory_bytes;
@@ -234,21 +221,29 @@ public:
 
     /// Stops maintenance, then lets go of the log and the directory.
     result<void> close() {
-        maintenance_.stop();
+        error refusal = failure(errc::closed, "the database was closed").in(directory_);
+        maintenance_.stop();  // from here on memory may run out, and the database is closed all the same
         result<void> done;
         writes_.between_writes([&] {
-            const bool sound = health_.good();
-            if (health_.close(failure(errc::closed, "the database was closed").in(directory_))) return;
+            if (health_.closed()) return;
+            const auto before = caught(directory_, [this] { return health_.check(); });
+            health_.close(std::move(refusal));
             bell_->disconnect();
-            versions_.for_each_pinned(&table_store<Alloc>::let_outlive);
-            if (sound) done = writes_.close_log();
-            auto unlocked = lock_.close();
+            static_cast<void>(caught(directory_, [this]() -> result<void> {
+                versions_.for_each_pinned(&table_store<Alloc>::let_outlive);
+                return {};
+            }));
+            // Whatever else writes may be refused for, the log can be sound.
+            done = caught(directory_, [this] { return writes_.close_log(); });
+            if (!done && !before) done = before;
+            tables_.let_go();
+            auto unlocked = caught(directory_, [this] { return lock_.close(); });
             if (done) done = std::move(unlocked);
         });
         return done;
     }
 
-    [[nodiscard]] std::shared_ptr<const version<Alloc>> current() const { return versions_.current(); }
+    [[nodiscard]] std::shared_ptr<const table_set<Alloc>> tables() { return versions_.tables(); }
     [[nodiscard]] recovery_report recovered() const {
         const std::lock_guard guard(refreshing_);
         return recovered_;
@@ -273,6 +268,35 @@ public:
 private:
     static constexpr std::uint64_t reads_per_sample = 64;
 
+    // `long_enough` tells whether level 0 is to be merged now: when the reading is over, as that may wait for readers.
+    template <class Use>
+    result<void> find(bytes_view key, const pinned_version<Alloc>* at, block_options how, Use use, bool& long_enough) {
+        const typename version_store<Alloc>::reading now(versions_);
+        auto& counted = now.counted();
+        const bool timed = counted.gets.fetch_add(1, std::memory_order_relaxed) % reads_per_sample == 0;
+        const stopwatch watch(timed);
+        const auto counting = [&](entry_view entry, block_contents<Alloc>* block) {
+            if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
+            use(entry, [&] {
+                entry_keeper<Alloc> keeper;
+                if (block != nullptr) {
+                    block->hold();
+                    keeper.block = item_pointer<block_contents<Alloc>>(block);
+                } else {
+                    keeper.state = at != nullptr ? *at : versions_.pin(now);
+                }
+                return keeper;
+            });
+        };
+        auto done = at != nullptr ? find_newest(**at, key, at->at(), how, counted, counting)
+                                  : find_newest(*now, key, now.at(), how, counted, counting);
+        if (timed) {
+            counted_.read_latency.add(watch.nanoseconds());
+            long_enough = at == nullptr && lose_time(*now, reads_per_sample * get_loss);
+        }
+        return done;
+    }
+
     class sha256_sink final : public io::sink {
     public:
         result<void> append(bytes_view data) override {
@@ -291,13 +315,14 @@ private:
     static constexpr std::uint64_t cursor_loss = 2000;
     static constexpr std::uint64_t intolerable_loss = 100'000'000;
 
-    // A reader had more tables to look into than there will be after the next merge of level 0.
-    void lose_time(const version<Alloc>& in, std::uint64_t for_each_table) {
+    // A reader had more tables to look into than there will be after the next merge of level 0; true if that should not
+    // wait any longer.
+    [[nodiscard]] bool lose_time(const version<Alloc>& in, std::uint64_t for_each_table) {
         const std::uint64_t tables = in.tables->levels[0].size();
-        if (tables < options_.compaction.level0_trigger || !maintenance_.compacts()) return;
-        if (lost_.fetch_add(tables * for_each_table, std::memory_order_relaxed) < intolerable_loss) return;
+        if (tables < options_.compaction.level0_trigger || !maintenance_.compacts()) return false;
+        if (lost_.fetch_add(tables * for_each_table, std::memory_order_relaxed) < intolerable_loss) return false;
         lost_.store(0, std::memory_order_relaxed);
-        maintenance_.hurry_for_readers();
+        return true;
     }
 
     void pin_released() noexcept override { maintenance_.schedule_reclaim(); }

@@ -46,6 +46,8 @@ struct block_options {
 /// cache keeps of it.
 template <class Alloc>
 class db_table {
+    using flag = std::atomic<bool>;
+
 public:
     using block_type = basic_block<Alloc>;
 
@@ -69,6 +71,7 @@ public:
           file_(std::move(file)),
           shared_(std::move(shared)),
           slots_(file_.index().size(), alloc),
+          sound_(file_.index().size(), alloc),
           largest_(alloc) {
         const bool may_stay_open = shared_->handles_left.fetch_sub(1, std::memory_order_relaxed) > 0;
         if (file_.file().mapped() || !may_stay_open) file_.file().let_go();
@@ -88,7 +91,7 @@ public:
     [[nodiscard]] const table<Alloc>& file() const noexcept { return file_; }
     [[nodiscard]] const table_index<Alloc>& index() const noexcept { return file_.index(); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
-        return file_.memory_bytes() + slots_.capacity() * sizeof(cache_slot) + largest_.capacity();
+        return file_.memory_bytes() + slots_.capacity() * (sizeof(cache_slot) + sizeof(flag)) + largest_.capacity();
     }
 
     [[nodiscard]] bool empty() const noexcept { return index().size() == 0; }
@@ -120,7 +123,8 @@ public:
         }
         counted.cache_misses.fetch_add(1, std::memory_order_relaxed);
         const bool keep = admits(*number, how);
-        if (!keep && !how.pin && how.verify_checksums && file_.can_look_up(*number))
+        if (!keep && !how.pin && how.verify_checksums && file_.can_look_up(*number) &&
+            sound_[*number].load(std::memory_order_relaxed))
             return file_.look_up(*number, key, [&](entry_view entry) { use(entry, nullptr); });
         const auto loaded = load(*number, how, keep);
         if (!loaded) return loaded.error();
@@ -150,6 +154,7 @@ private:
     }
     result<block_type> load(std::size_t i, block_options how, bool keep) const {
         auto loaded = file_.load(i, how.verify_checksums);
+        if (loaded && how.verify_checksums) sound_[i].store(true, std::memory_order_relaxed);
         if (loaded && keep) shared_->cache.insert(slots_[i], loaded->item(), loaded->memory_bytes());
         return loaded;
     }
@@ -170,6 +175,8 @@ private:
     mutable table<Alloc> file_;
     std::shared_ptr<table_resources<Alloc>> shared_;
     mutable std::vector<cache_slot, typename std::allocator_traits<Alloc>::template rebind_alloc<cache_slot>> slots_;
+    // Blocks that have been taken apart and found whole: from then on their checksums tell all.
+    mutable std::vector<flag, typename std::allocator_traits<Alloc>::template rebind_alloc<flag>> sound_;
     basic_bytes<Alloc> largest_;
 };
 

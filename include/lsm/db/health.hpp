@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include <lsm/core/caught.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/event_listener.hpp>
 
@@ -28,13 +29,17 @@ public:
     }
 
     /// From now on writes are refused: what is on the disk may not be what memory says.
+    /// Needs no memory to do so.
     LSM_COLD error poison(error why) {
         if (why.code == errc::no_space) why.code = errc::io;  // no_space tells that a write may be tried again
-        why.what += " (the database takes no more writes until it is opened again)";
+        static_cast<void>(caught({}, [&why]() -> result<void> {
+            why.what += " (the database takes no more writes until it is opened again)";
+            return {};
+        }));
         {
             const std::lock_guard guard(mutex_);
-            if (trouble_) return *trouble_;
-            trouble_ = why;
+            if (trouble_) return copy_of(*trouble_);
+            trouble_ = copy_of(why);
             good_.store(false, std::memory_order_release);
         }
         if (listener_ != nullptr) listener_->failed(why);
@@ -47,13 +52,12 @@ public:
         trouble_ = std::move(why);
         good_.store(false, std::memory_order_release);
     }
-    /// The same, for good; true if it was so already.
-    bool close(error why) {
+    /// The same, for good.
+    void close(error why) noexcept {
         const std::lock_guard guard(mutex_);
-        const bool before = std::exchange(closed_, true);
+        closed_ = true;
         trouble_ = std::move(why);
         good_.store(false, std::memory_order_release);
-        return before;
     }
 
 private:

@@ -3,19 +3,18 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <lsm/core/bytes.hpp>
+#include <lsm/core/caught.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/compaction.hpp>
 #include <lsm/db/compaction_choice.hpp>
@@ -132,7 +131,7 @@ public:
         for (;;) {
             if (auto good = health_.check(); !good) return good;
             if (stopping_) return stopped();
-            auto tables = versions_.current()->tables;
+            auto tables = versions_.tables();
             const auto picked = choose_range(picker_.layout_of(*tables), from, to);
             if (!picked) {
                 ++compactions_waiting_;
@@ -143,7 +142,7 @@ public:
             if (!*picked) return {};
             auto work = picker_.begin(std::move(tables), **picked);
             guard.unlock();
-            auto done = caught([&] { return maker_.compact(*work, stopping_); });
+            auto done = caught(directory_, [&] { return maker_.compact(*work, stopping_); });
             guard.lock();
             end(*work);
             guard.unlock();
@@ -216,20 +215,6 @@ private:
         }
     };
 
-    // What `f` returns; running out of memory is an error like others here, where nobody is to catch it.
-    template <class F>
-    auto caught(F f) const -> decltype(f()) {
-#if defined(__cpp_exceptions)
-        try {
-            return f();
-        } catch (const std::bad_alloc&) {
-            return system_failure("allocate", ENOMEM).in(directory_);
-        }
-#else
-        return f();
-#endif
-    }
-
     [[nodiscard]] error stopped() const { return failure(errc::closed, "the database was closed").in(directory_); }
 
     // --- what is due; these require the lock, but for next_due()
@@ -239,30 +224,27 @@ private:
         return flush_job_.busy || std::ranges::any_of(compaction_jobs_, is_busy) || !picker_.idle();
     }
     [[nodiscard]] std::shared_ptr<const db_memtable<Alloc>> oldest_frozen() const {
-        const auto now = versions_.current();
+        const typename version_store<Alloc>::reading now(versions_);
         return now->memtables.size() > 1 ? now->memtables.back() : nullptr;
     }
     [[nodiscard]] bool waits(std::uint64_t frozen) const {
-        const auto now = versions_.current();
+        const typename version_store<Alloc>::reading now(versions_);
         return std::ranges::any_of(now->memtables, [frozen](const auto& m) { return m->number == frozen; });
     }
-    [[nodiscard]] bool flush_due() {
-        if (stopping_) return false;
-        if (reclaim_due_) return true;
-        if (!health_.good()) return false;
-        return (retry_at_once_ || !flushing_.pausing()) && oldest_frozen() != nullptr;
+    [[nodiscard]] bool flush_due() const {
+        return !stopping_ && health_.good() && (retry_at_once_ || !flushing_.pausing()) && oldest_frozen() != nullptr;
     }
 
     job* next_due() {
         const std::lock_guard guard(mutex_);
-        if (!flush_job_.busy && flush_due()) {
+        if (!flush_job_.busy && ((reclaim_due_ && !stopping_) || flush_due())) {
             flush_job_.busy = true;
             return &flush_job_;
         }
         for (auto& slot : compaction_jobs_) {
             if (!slot || slot->busy) continue;
-            const auto due = [this]() -> result<bool> { return pick(*versions_.current()->tables).has_value(); };
-            if (!caught(due).value_or(false)) return nullptr;
+            const auto due = [this]() -> result<bool> { return pick(*versions_.tables()).has_value(); };
+            if (!caught(directory_, due).value_or(false)) return nullptr;
             slot->busy = true;
             return &*slot;
         }
@@ -274,7 +256,7 @@ private:
         return picker_.pick(tables, readers_wait_);
     }
     [[nodiscard]] std::unique_ptr<const compaction<Alloc>> begin_due() {
-        auto tables = versions_.current()->tables;
+        auto tables = versions_.tables();
         const auto picked = pick(*tables);
         return picked ? picker_.begin(std::move(tables), *picked) : nullptr;
     }
@@ -287,7 +269,7 @@ private:
         return flushing_.trouble ? flushing_.trouble : compacting_.trouble;
     }
     void note_trouble(error why, backoff& kind) {
-        if (health_.good()) news_ = why;  // or the listener knows already
+        if (health_.good()) news_ = copy_of(why);  // or the listener knows already
         kind.lengthen(std::move(why));
     }
 
@@ -295,21 +277,26 @@ private:
 
     void run_flushes(job& self) {
         for (;;) {
+            {
+                const std::lock_guard guard(mutex_);
+                reclaim_due_ = false;  // what is let go from now on may come too late for this time
+            }
             versions_.reclaim();
             memory_.update(versions_);
             std::shared_ptr<const db_memtable<Alloc>> oldest;
             {
                 const std::lock_guard guard(mutex_);
-                reclaim_due_ = false;
-                if (flush_due() && health_.good()) oldest = oldest_frozen();
-                if (!oldest) {
+                if (flush_due()) {
+                    oldest = oldest_frozen();
+                    retry_at_once_ = false;
+                } else if (!reclaim_due_ || stopping_) {
                     self.busy = false;
                     changed_.notify_all();
                     return;
                 }
-                retry_at_once_ = false;
             }
-            auto done = caught([&] { return maker_.flush(*oldest); });
+            if (!oldest) continue;
+            auto done = caught(directory_, [&] { return maker_.flush(*oldest); });
             oldest.reset();
             std::unique_lock guard(mutex_);
             ++flushes_ended_;
@@ -317,7 +304,7 @@ private:
             if (done) {
                 flushing_ = {};
             } else {
-                last_flush_failure_ = done.error();
+                last_flush_failure_ = copy_of(done.error());
                 note_trouble(std::move(done).error(), flushing_);
                 ++flush_failures_;
             }
@@ -337,7 +324,7 @@ private:
                 std::unique_lock guard(mutex_);
                 if (compacting_.trouble && runs_beside())
                     changed_.wait_until(guard, compacting_.retry, [this] { return stopping_.load(); });
-                auto begun = caught([this]() -> result<decltype(work)> { return begin_due(); });
+                auto begun = caught(directory_, [this]() -> result<decltype(work)> { return begin_due(); });
                 if (begun) work = *std::move(begun);
                 if (!work) {
                     self.busy = false;
@@ -345,7 +332,7 @@ private:
                     return;
                 }
             }
-            auto done = caught([&] { return maker_.compact(*work, stopping_); });
+            auto done = caught(directory_, [&] { return maker_.compact(*work, stopping_); });
             {
                 const std::lock_guard guard(mutex_);
                 if (done) {

@@ -45,13 +45,16 @@ struct manifest_line {
     return problem == std::errc() && end == text.data() + text.size();
 }
 
+/// What is wrong with line `number`, counted from 1.
+LSM_COLD inline error bad_manifest(std::size_t number, std::string_view why) {
+    return failure(errc::bad_manifest, why).in("line " + std::to_string(number));
+}
+
 /// Errors: bad_manifest, with the line.
 [[nodiscard]] inline result<std::vector<manifest_line>> parse_manifest(std::string_view text) {
     std::vector<manifest_line> out;
-    std::vector<std::uint64_t> ids;
-    const auto wrong = [&](std::string_view why) {
-        return failure(errc::bad_manifest, why).in("line " + std::to_string(out.size() + 1));
-    };
+    std::vector<std::pair<std::uint64_t, std::size_t>> ids;  // with their lines
+    const auto wrong = [&](std::string_view why) { return bad_manifest(out.size() + 1, why); };
     while (!text.empty()) {
         const auto end = text.find('\n');
         if (end == std::string_view::npos) return wrong("the last line is cut off");
@@ -67,11 +70,12 @@ struct manifest_line {
         if (!out.empty() && static_cast<int>(level) < out.back().level) return wrong("a level below the one before it");
         if (id == 0 || id > largest_id) return wrong("an id outside 1 to 2^63-1");
         out.push_back({static_cast<int>(level), id});
-        ids.push_back(id);
+        ids.emplace_back(id, out.size());
     }
     std::sort(ids.begin(), ids.end());
-    if (const auto twice = std::adjacent_find(ids.begin(), ids.end()); twice != ids.end())
-        return failure(errc::bad_manifest, "the id " + std::to_string(*twice) + " stands twice");
+    const auto same_id = [](const auto& a, const auto& b) { return a.first == b.first; };
+    if (const auto first = std::adjacent_find(ids.begin(), ids.end(), same_id); first != ids.end())
+        return bad_manifest(first[1].second, "the id " + std::to_string(first->first) + " stands twice");
     return out;
 }
 
@@ -108,13 +112,14 @@ enum class progress : unsigned char { nothing_written, not_renamed, renamed };
 [[nodiscard]] inline result<void> replace_manifest(io::file_system& fs, std::string_view directory,
                                                    const std::vector<manifest_line>& lines, progress& reached) {
     reached = progress::nothing_written;
+    const std::string text = format_manifest(lines);
     const std::string path = joined(directory, manifest_name);
     const std::string temporary = path + std::string(temporary_suffix);
     if (auto removed = io::remove_if_present(fs, temporary); !removed) return removed;
     auto fresh = io::replacement::create(fs, temporary, path);
     if (!fresh) return std::move(fresh).error();
     reached = progress::not_renamed;
-    if (auto written = fresh->file().append(format_manifest(lines)); !written) return written;
+    if (auto written = fresh->file().append(text); !written) return written;
     auto done = fresh->commit();
     if (fresh->renamed()) reached = progress::renamed;
     return done;

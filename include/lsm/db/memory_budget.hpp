@@ -5,8 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <utility>
 
+#include <lsm/core/caught.hpp>
 #include <lsm/db/db_table.hpp>
 #include <lsm/db/options.hpp>
 #include <lsm/db/statistics.hpp>
@@ -35,11 +37,23 @@ public:
     /// Whether another pin would be one too many.
     [[nodiscard]] bool exceeded() const noexcept { return exceeded_.load(std::memory_order_relaxed); }
 
-    /// To be called when tables, memtables or pins have changed.
-    void update(const version_store<Alloc>& versions) {
+    /// To be called when tables, memtables or pins have changed. Where memory is short even for that, nothing changes.
+    void update(version_store<Alloc>& versions) noexcept {
         if (budget_ == 0) return;
-        const std::size_t pins = pinned(versions);
-        const std::size_t fixed = versions.current()->tables->memory_bytes() + pins;
+        const std::lock_guard guard(updating_);
+        static_cast<void>(caught({}, [&]() -> result<void> {
+            share_out(versions);
+            return {};
+        }));
+    }
+
+private:
+    static constexpr std::size_t smallest_buffer = std::size_t{256} << 10;
+
+    void share_out(version_store<Alloc>& versions) {
+        std::size_t pins = 0;
+        for (const auto& pin : versions.pins()) pins += pin.memory_bytes;
+        const std::size_t fixed = versions.tables()->memory_bytes() + pins;
         const std::size_t rest = budget_ - std::min(budget_, fixed);
         const std::size_t floor = std::min(wanted_buffer_, smallest_buffer);
         const std::size_t buffer = std::clamp(rest / buffers_, floor, std::max(floor, wanted_buffer_));
@@ -49,15 +63,6 @@ public:
         exceeded_.store(pins != 0 && fixed + floor * buffers_ > budget_, std::memory_order_relaxed);
     }
 
-    [[nodiscard]] static std::size_t pinned(const version_store<Alloc>& versions) {
-        std::size_t out = 0;
-        for (const auto& pin : versions.pins()) out += pin.memory_bytes;
-        return out;
-    }
-
-private:
-    static constexpr std::size_t smallest_buffer = std::size_t{256} << 10;
-
     const std::size_t budget_;
     const std::size_t wanted_buffer_;
     const std::size_t buffers_;
@@ -65,6 +70,7 @@ private:
     std::shared_ptr<table_resources<Alloc>> shared_;
     std::atomic<std::size_t> write_buffer_;
     std::atomic<bool> exceeded_ = false;
+    std::mutex updating_;  // by one at a time, who knows the latest
 };
 
 }  // namespace lsm::detail

@@ -66,7 +66,7 @@ struct options {
     /// start when there is something to do. Must outlive the database. With an io::inline_executor they run inside the
     /// calls that make them necessary, and a program that uses the database from one thread has no other.
     io::executor* executor = nullptr;
-    /// One is for flushes as long as there are two.
+    /// From 1 to 16, as the nearest of which anything else counts. One is for flushes as long as there are two.
     unsigned background_threads = 2;
     /// Told of flushes, compactions, stalls and failures. Must outlive the database.
     event_listener* listener = nullptr;

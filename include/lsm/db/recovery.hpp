@@ -68,9 +68,7 @@ public:
             return std::move(left).error();
         publish(memtable, {damaged, frozen}, std::move(found->tables), logs.written());
         if (!contents->manifest) {
-            // Its directory's own name was perhaps never synced.
-            if (auto synced = io::sync_directory(fs_, parent_directory(directory_)); !synced)
-                return std::move(synced).error();
+            if (auto synced = sync_name_of_found(fs_, directory_); !synced) return std::move(synced).error();
             if (auto created = tables_.write_manifest(); !created) return std::move(created).error();
         }
         if (auto settled = settle_logs(frozen.get(), damaged.get(), logs, *contents); !settled)

@@ -43,19 +43,21 @@ public:
     /// Makes the oldest frozen memtable a table; its logs go, oldest first.
     result<void> flush(const db_memtable<Alloc>& oldest) {
         const stopwatch watch;
-        const auto id = tables_.new_id();
+        new_tables made(tables_, health_);
+        const auto id = made.next_id();
         if (!id) return id.error();
         auto entries = cursor_of(oldest, newest_sequence);
         entries.seek_to_first();
         if (auto written = write_table_file(entries, fs_, directory_, *id, table_format(), alloc_); !written)
-            return abandon({*id}, std::move(written).error());
+            return written;
         auto opened = tables_.open(*id);
-        if (!opened) return abandon({*id}, std::move(opened).error());
+        if (!opened) return std::move(opened).error();
         const flush_event event{*id, (*opened)->file_bytes(), watch.nanoseconds()};
         table_edit<Alloc> edit{.flushed = &oldest};
         edit.added.emplace_back(0, *std::move(opened));
         const auto logs = log_paths(oldest);  // before the table is listed: nothing may come between that and their end
-        if (auto listed = tables_.install(edit); !listed) return abandon({*id}, std::move(listed).error());
+        if (auto listed = tables_.install(edit); !listed) return listed;
+        made.keep();
         counted_.flush_bytes += event.file_bytes;
         ++counted_.flushes;
         if (auto removed = remove_logs(logs); !removed) return removed;
@@ -94,18 +96,20 @@ public:
             if (auto listed = tables_.install(edit); !listed) return listed;
             ++counted_.moves;
         } else {
-            const auto new_id = [this] { return tables_.new_id(); };
+            new_tables made(tables_, health_);
+            const auto new_id = [&made] { return made.next_id(); };
             auto written =
                 work.run({fs_, directory_, table_format(), options_.compaction.target_table_bytes, cancelled, new_id});
             if (!written) return std::move(written).error();
             event.outputs = *std::move(written);
             for (const std::uint64_t id : event.outputs) {
                 auto opened = tables_.open(id);
-                if (!opened) return abandon(event.outputs, std::move(opened).error());
+                if (!opened) return std::move(opened).error();
                 event.bytes_written += (*opened)->file_bytes();
                 edit.added.emplace_back(work.output_level(), *std::move(opened));
             }
-            if (auto listed = tables_.install(edit); !listed) return abandon(event.outputs, std::move(listed).error());
+            if (auto listed = tables_.install(edit); !listed) return listed;
+            made.keep();
             event.bytes_read = work.input_bytes();
             ++counted_.compactions;
             counted_.compaction_bytes += event.bytes_written;
@@ -118,17 +122,39 @@ public:
     }
 
 private:
+    // The files of tables that are not listed yet, which go with it unless they were put to use. If it is not sure what
+    // MANIFEST says on the disk, they stay.
+    class new_tables {
+    public:
+        new_tables(table_store<Alloc>& tables, const health& state) noexcept : tables_(tables), health_(state) {}
+        new_tables(const new_tables&) = delete;
+        new_tables& operator=(const new_tables&) = delete;
+        ~new_tables() {
+            if (health_.good())
+                for (const std::uint64_t id : ids_) tables_.remove(id);
+        }
+
+        [[nodiscard]] result<std::uint64_t> next_id() {
+            ids_.push_back(0);  // before there is something to lose
+            auto id = tables_.new_id();
+            if (id)
+                ids_.back() = *id;
+            else
+                ids_.pop_back();
+            return id;
+        }
+        void keep() noexcept { ids_.clear(); }
+
+    private:
+        table_store<Alloc>& tables_;
+        const health& health_;
+        std::vector<std::uint64_t> ids_;
+    };
+
     [[nodiscard]] sst_options table_format() const {
         return {.block_size = options_.block_bytes,
                 .extended = options_.extended_tables,
                 .filter_bits_per_key = options_.filter_bits_per_key};
-    }
-
-    // New tables that could not be put to use. If it is not sure what MANIFEST says on the disk, they stay.
-    LSM_COLD result<void> abandon(const std::vector<std::uint64_t>& ids, error why) {
-        if (health_.good())
-            for (const std::uint64_t id : ids) tables_.remove(id);
-        return why;
     }
 
     [[no_unique_address]] Alloc alloc_;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <lsm/core/caught.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/db_table.hpp>
 #include <lsm/db/file_names.hpp>
@@ -52,20 +53,23 @@ public:
                                                                 std::uint64_t highest_id) {
         auto out = std::allocate_shared<table_set<Alloc>>(alloc_, alloc_);
         next_id_ = highest_id + 1;
+        std::size_t number = 0;
+        const auto wrong = [&](std::string_view why) {
+            return bad_manifest(number, why).in(joined(directory_, manifest_name));
+        };
         for (const auto& line : lines) {
+            ++number;
             auto opened = open(line.id);
             if (!opened && opened.error().code == errc::not_found)
-                return failure(errc::bad_manifest, "lists " + table_name(line.id) + ", which is missing")
-                    .in(joined(directory_, manifest_name));
+                return wrong("lists " + table_name(line.id) + ", which is missing");
             if (!opened) return std::move(opened).error();
             next_id_ = std::max(next_id_.load(), line.id + 1);
             auto& level = out->levels[static_cast<std::size_t>(line.level)];
             if (line.level > 0) {
                 if ((*opened)->empty()) continue;  // no part of any order
                 if (!level.empty() && level.back()->largest() >= (*opened)->smallest())
-                    return failure(errc::bad_manifest, table_name(level.back()->id()) + " and " + table_name(line.id) +
-                                                           " overlap or are out of order")
-                        .in(joined(directory_, manifest_name));
+                    return wrong(table_name(level.back()->id()) + " and " + table_name(line.id) +
+                                 " overlap or are out of order");
             }
             level.push_back(*std::move(opened));
         }
@@ -87,7 +91,7 @@ public:
     /// Writes MANIFEST for the current tables.
     result<void> write_manifest() {
         const std::lock_guard guard(installing_);
-        return replace_with(*versions_.current()->tables);
+        return replace_with(*versions_.tables());
     }
 
     /// Makes `what` so: MANIFEST, then the version, then the files of removed tables go. After an error nothing has
@@ -95,29 +99,41 @@ public:
     result<void> install(const table_edit<Alloc>& what) {
         const std::lock_guard guard(installing_);
         if (auto good = health_.check(); !good) return good;
+        const auto before = versions_.tables();
         auto next = versions_.prepare();
-        next->tables = edited(*versions_.current()->tables, what);
+        next->tables = edited(*before, what);
         if (auto listed = replace_with(*next->tables); !listed) return listed;
-        const auto before = versions_.current();
-        versions_.publish(std::move(next), [&](const version<Alloc>* old, version<Alloc>& fresh) {
-            for (const auto& m : old->memtables)
-                if (m.get() != what.flushed) fresh.memtables.push_back(m);
+        auto shown = caught(directory_, [&]() -> result<void> {
+            versions_.publish(std::move(next), [&](const version<Alloc>* old, version<Alloc>& fresh) {
+                for (const auto& m : old->memtables)
+                    if (m.get() != what.flushed) fresh.memtables.push_back(m);
+            });
+            return {};
         });
-        before->tables->for_each([&](int, const auto& t) {
+        if (!shown) return health_.poison(std::move(shown).error());
+        before->for_each([&](int, const auto& t) {
             const auto is_this = [id = t->id()](const auto& added) { return added.second->id() == id; };
             if (!removes(what, t->id()) || std::ranges::any_of(what.added, is_this)) return;
-            if (t->outlive_name()) remove(t->id());
+            if (caught(directory_, [&] { return t->outlive_name(); })) remove(t->id());
         });
         return {};
     }
 
     /// A file that is no part of the database. That it stays after an error harms nobody: the next open removes it.
-    void remove(std::uint64_t id) {
+    void remove(std::uint64_t id) noexcept {
         const std::lock_guard guard(removing_);
-        if (holds_ != 0)
+        static_cast<void>(caught(directory_, [&]() -> result<void> {
+            if (let_go_) return {};
+            if (holds_ == 0) return fs_.remove(joined(directory_, table_name(id)));
             held_.push_back(id);
-        else
-            static_cast<void>(fs_.remove(joined(directory_, table_name(id))));
+            return {};
+        }));
+    }
+    /// Removes nothing any more: the directory is about to be somebody else's, to whom the same names may mean others.
+    void let_go() noexcept {
+        const std::lock_guard guard(removing_);
+        let_go_ = true;
+        held_.clear();
     }
 
     /// Makes sure, as far as the system lets it, that cursors can read on when somebody else comes to own the
@@ -137,9 +153,9 @@ public:
         ~file_hold() {
             const std::lock_guard guard(owner_.removing_);
             if (--owner_.holds_ != 0) return;
-            for (const std::uint64_t id : owner_.held_)
-                static_cast<void>(owner_.fs_.remove(joined(owner_.directory_, table_name(id))));
-            owner_.held_.clear();
+            for (const std::uint64_t id : std::exchange(owner_.held_, {}))
+                static_cast<void>(caught(owner_.directory_,
+                                         [&] { return owner_.fs_.remove(joined(owner_.directory_, table_name(id))); }));
         }
 
     private:
@@ -153,7 +169,7 @@ private:
 
     result<void> replace_with(const table_set<Alloc>& tables) {
         progress reached{};
-        auto done = replace_manifest(fs_, directory_, tables.lines(), reached);
+        auto done = caught(directory_, [&] { return replace_manifest(fs_, directory_, tables.lines(), reached); });
         if (done || reached == progress::nothing_written) return done;
         if (done.error().code == errc::no_space && reached == progress::not_renamed) return done;
         return health_.poison(std::move(done).error());
@@ -199,6 +215,7 @@ private:
     std::mutex removing_;
     unsigned holds_ = 0;
     std::vector<std::uint64_t> held_;
+    bool let_go_ = false;
 };
 
 }  // namespace lsm::detail

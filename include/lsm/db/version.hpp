@@ -117,7 +117,6 @@ struct version : std::enable_shared_from_this<version<Alloc>> {
     std::shared_ptr<const table_set<Alloc>> tables;
 
     // Of the version_store, for a version that is history.
-    mutable std::atomic<bool> superseded = false;
     mutable std::chrono::steady_clock::time_point superseded_at;
     mutable std::shared_ptr<const version> next_retired;
 

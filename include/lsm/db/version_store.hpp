@@ -61,11 +61,9 @@ public:
         return {now->shared_from_this(), now.at(), bell_};
     }
 
-    /// The current version. Takes the lock.
-    [[nodiscard]] version_pointer current() const {
-        const std::lock_guard guard(mutex_);
-        return owned_;
-    }
+    /// The tables of the current version. Whoever needs more of it reads, or has a pin: a version that somebody else
+    /// holds when it is to be reclaimed is left alone, and only a pin tells when it lets go.
+    [[nodiscard]] std::shared_ptr<const table_set<Alloc>> tables() { return reading(*this)->tables; }
 
     /// The newest sequence that readers see.
     [[nodiscard]] sequence visible() const noexcept { return visible_.load(std::memory_order_acquire); }
@@ -74,8 +72,8 @@ public:
     /// A version to be filled and published, with room for one memtable more than now.
     [[nodiscard]] std::shared_ptr<version<Alloc>> prepare() const {
         auto out = std::allocate_shared<version<Alloc>>(alloc_, alloc_);
-        const auto now = current();
-        out->memtables.reserve(1 + (now ? now->memtables.size() : 0));
+        const std::lock_guard guard(mutex_);
+        out->memtables.reserve(1 + (owned_ ? owned_->memtables.size() : 0));
         return out;
     }
 
@@ -86,13 +84,13 @@ public:
         const std::lock_guard guard(mutex_);
         fill(owned_.get(), *next);
         if (owned_) {
-            owned_->superseded.store(true, std::memory_order_relaxed);
             owned_->superseded_at = std::chrono::steady_clock::now();
             owned_->next_retired = std::move(retired_);
             retired_ = std::move(owned_);
         }
         owned_ = std::move(next);
         current_.store(owned_.get(), std::memory_order_seq_cst);
+        bell_->supersede(owned_.get());
     }
 
     /// Frees what nobody reads any more. Waits for lookups that are under way, not for pins. Many threads may call it;
@@ -109,6 +107,7 @@ public:
             guard.lock();
             version_pointer* link = &retired_;
             while (link->get() != newest) link = &(*link)->next_retired;
+            std::atomic_thread_fence(std::memory_order_seq_cst);  // see pinned_version::release()
             version_pointer free;
             while (*link) {
                 if (link->use_count() > 1) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -32,6 +33,12 @@ public:
     };
 
     explicit release_bell(listener* who) noexcept : who_(who) {}
+
+    /// From now on `current` is the one version that nobody waits to be let go.
+    void supersede(const void* current) noexcept { current_.store(current, std::memory_order_seq_cst); }
+    [[nodiscard]] bool is_current(const void* version) const noexcept {
+        return current_.load(std::memory_order_seq_cst) == version;
+    }
     void ring() noexcept {
         const std::lock_guard guard(mutex_);
         if (who_ != nullptr) who_->pin_released();
@@ -42,6 +49,7 @@ public:
     }
 
 private:
+    std::atomic<const void*> current_ = nullptr;
     std::recursive_mutex mutex_;  // work that begins with a release may release more
     listener* who_;
 };
@@ -75,9 +83,11 @@ public:
 private:
     void release() noexcept {
         if (!held_) return;
-        const bool history = held_->superseded.load(std::memory_order_relaxed);
+        const void* const was = held_.get();
         held_.reset();
-        if (history) bell_->ring();
+        // Whoever has superseded it sees that it is free, or this sees that it was superseded.
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        if (!bell_->is_current(was)) bell_->ring();
     }
 
     std::shared_ptr<const version<Alloc>> held_;

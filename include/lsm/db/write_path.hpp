@@ -68,9 +68,8 @@ public:
     /// Freezes the active memtable, unless it is empty. The number of the newest frozen one, if there is any. Where no
     /// more may freeze, waits for the oldest to become a table first.
     result<std::optional<std::uint64_t>> freeze() {
-        for (auto now = versions_.current(); now->memtables.size() > most_frozen(); now = versions_.current())
-            if (auto flushed = maintenance_.wait_flushed(now->memtables.back()->number); !flushed)
-                return std::move(flushed).error();
+        while (const auto oldest = newest_frozen_but(most_frozen() - 1))
+            if (auto flushed = maintenance_.wait_flushed(*oldest); !flushed) return std::move(flushed).error();
         waiting_write mine;
         static_cast<void>(queue_.join(mine));  // alone, so it always leads
         write_queue::turn turn(queue_, mine);
@@ -78,9 +77,7 @@ public:
         if (done && active_->entries.len() != 0) done = rotate();
         turn.finish(done);
         if (!done) return std::move(done).error();
-        const auto now = versions_.current();
-        if (now->memtables.size() < 2) return std::optional<std::uint64_t>();
-        return std::optional<std::uint64_t>(now->memtables[1]->number);
+        return newest_frozen_but(0);
     }
 
     /// Calls `use` while nobody writes.
@@ -105,17 +102,25 @@ private:
     static constexpr std::size_t most_group_bytes = std::size_t{1} << 20;
 
     void lead(waiting_write& mine) {
-        bool rotated = false;
-        {
-            write_queue::turn turn(queue_, mine);
-            auto ready = make_room(rotated);
-            if (mine.sync) turn.linger();
-            turn.gather(most_group_bytes);
-            if (ready && rate_ != 0) slow_down(turn.bytes());
-            turn.finish(ready ? commit(turn) : ready);
-        }
-        if (rotated) maintenance_.schedule();
+        flush_starter after(maintenance_);
+        write_queue::turn turn(queue_, mine);
+        auto ready = make_room(after.rotated);
+        if (mine.sync) turn.linger();
+        turn.gather(most_group_bytes);
+        if (ready && rate_ != 0) slow_down(turn.bytes());
+        turn.finish(ready ? commit(turn) : ready);
     }
+    // What froze is flushed whatever becomes of the write, but when the turn is over.
+    struct flush_starter {
+        explicit flush_starter(maintenance<Alloc>& upkeep) noexcept : maintenance_(upkeep) {}
+        flush_starter(const flush_starter&) = delete;
+        flush_starter& operator=(const flush_starter&) = delete;
+        ~flush_starter() {
+            if (rotated) maintenance_.schedule();
+        }
+        bool rotated = false;
+        maintenance<Alloc>& maintenance_;
+    };
 
     // The log, then the memtable, then readers. Nothing has happened if memory runs out: it is all taken before.
     result<void> commit(const write_queue::turn& group) {
@@ -191,6 +196,12 @@ private:
     }
 
     [[nodiscard]] std::size_t most_frozen() const noexcept { return std::max(options_.max_write_buffers, 2u) - 1; }
+    // The number of the newest frozen memtable but `skipped` newer ones, if there is one.
+    [[nodiscard]] std::optional<std::uint64_t> newest_frozen_but(std::size_t skipped) const {
+        const typename version_store<Alloc>::reading now(versions_);
+        if (now->memtables.size() <= 1 + skipped) return std::nullopt;
+        return now->memtables[1 + skipped]->number;
+    }
     [[nodiscard]] std::size_t frozen() const {
         const typename version_store<Alloc>::reading now(versions_);
         return now->memtables.size() - 1;

@@ -3,13 +3,13 @@
 #include <sched.h>
 
 #include <atomic>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <utility>
 
 #include <lsm/core/bytes.hpp>
+#include <lsm/core/caught.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/statistics.hpp>
 
@@ -67,7 +67,7 @@ public:
         turn(const turn&) = delete;
         turn& operator=(const turn&) = delete;
         ~turn() {
-            if (!finished_) finish(system_failure("write", ENOMEM));
+            if (!finished_) finish(out_of_memory("write"));
         }
 
         /// Gives those who wrote just now, and are likely to write again, a moment to come: what costs as much as a
@@ -116,11 +116,11 @@ public:
             waiting_write* w = &leader_ == last_ ? nullptr : leader_.behind_;
             while (w != nullptr) {
                 waiting_write* const next = w == last_ ? nullptr : w->behind_;  // whoever is told may be gone at once
-                w->outcome = outcome;
+                w->outcome = outcome ? result<void>() : copy_of(outcome.error());
                 tell(*w, waiting_write::done);
                 w = next;
             }
-            leader_.outcome = outcome;
+            leader_.outcome = outcome ? result<void>() : copy_of(outcome.error());
         }
 
     private:

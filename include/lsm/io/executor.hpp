@@ -30,7 +30,7 @@ public:
 
     virtual ~executor() = default;
 
-    /// Runs `what` once, now or later. Many threads may submit.
+    /// Runs `what` once, now or later. Many threads may submit. Must not throw.
     virtual void submit(job& what) = 0;
     /// How many jobs run beside their submitter; 0 if a job runs inside submit(), which can change with a submit().
     [[nodiscard]] virtual unsigned threads() const noexcept = 0;

@@ -76,14 +76,16 @@ public:
     }
 
     static result<file> open(file_system& fs, std::string_view path, open_mode mode) {
+        std::string name(path);  // before there is a handle that could be lost
         auto handle = fs.open(path, mode);
         if (!handle) return std::move(handle).error().in(path);
-        return file(fs, *handle, std::string(path));
+        return file(fs, *handle, std::move(name));
     }
     static result<file> lock(file_system& fs, std::string_view path) {
+        std::string name(path);
         auto handle = fs.lock(path);
         if (!handle) return std::move(handle).error().in(path);
-        return file(fs, *handle, std::string(path));
+        return file(fs, *handle, std::move(name));
     }
 
     [[nodiscard]] bool is_open() const noexcept { return fs_ != nullptr; }

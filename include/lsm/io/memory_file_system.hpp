@@ -33,7 +33,8 @@ namespace lsm::detail {
 namespace lsm::io {
 
 /// Files in memory, gone with the object: for tests, and for databases that need not last. Behaves as a POSIX file
-/// system does, an unlinked file that lives on while it is open included; it has no symbolic links. "." and "/" exist.
+/// system does, an unlinked file that lives on while it is open included; it has no symbolic links, and renames no
+/// directories. "." and "/" exist.
 class memory_file_system final : public file_system {
 public:
     result<handle> open(std::string_view path, open_mode mode) override {

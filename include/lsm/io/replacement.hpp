@@ -15,12 +15,13 @@ class replacement {
 public:
     /// Creates `temporary`, which must not exist and must be in the directory of `target`.
     static result<replacement> create(file_system& fs, std::string_view temporary, std::string_view target) {
+        std::string from(temporary), to(target), file_name(target);  // before there is a handle that could be lost
         auto handle = fs.open(temporary, open_mode::create_exclusive);
         if (!handle) {
             const bool taken = handle.error().code == errc::exists;
             return std::move(handle).error().in(taken ? temporary : target);
         }
-        return replacement(io::file(fs, *handle, std::string(target)), std::string(temporary));
+        return replacement(io::file(fs, *handle, std::move(file_name)), std::move(from), std::move(to));
     }
 
     replacement(replacement&& other) noexcept
@@ -53,8 +54,8 @@ public:
     [[nodiscard]] bool renamed() const noexcept { return temporary_.empty(); }
 
 private:
-    replacement(io::file out, std::string temporary)
-        : file_(std::move(out)), temporary_(std::move(temporary)), target_(file_.path()), fs_(&file_.system()) {}
+    replacement(io::file out, std::string temporary, std::string target) noexcept
+        : file_(std::move(out)), temporary_(std::move(temporary)), target_(std::move(target)), fs_(&file_.system()) {}
 
     io::file file_;
     std::string temporary_;  // empty once it has been renamed

@@ -59,6 +59,8 @@ public:
         }
         heap_.reserve(sources_.size());
     }
+    merging_iterator(merging_iterator&&) noexcept = default;
+    merging_iterator& operator=(merging_iterator&&) noexcept = default;
 
     [[nodiscard]] bool valid() const noexcept { return valid_; }
     [[nodiscard]] bytes_view key() const { return winner_.key; }

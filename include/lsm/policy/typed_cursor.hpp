@@ -15,8 +15,8 @@ namespace lsm {
 
 /// A cursor over keys and values of the policies' types; stands on the first entry of its range when it is made.
 ///
-/// An entry is read by key(), value() and, in the stages that show deletions, tombstone(); all require valid(), and
-/// value() that it is no tombstone. Views they return last until the cursor moves. A cursor that is not valid() has
+/// An entry is read by key(), value() and, in the stages that show deletions, tombstone(); all require valid(), as do
+/// next() and prev(), and value() that it is no tombstone. Views they return last until the cursor moves. A cursor that is not valid() has
 /// come to an end, or met damage: status() tells which, and never calls damage an end. A cursor keeps what it reads
 /// alive, so it may outlive the object that it came from; it is for one thread at a time, and is moved rather than copied.
 ///

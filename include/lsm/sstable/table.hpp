@@ -89,7 +89,7 @@ public:
         return extension_.has_checksums() && index_[i].size <= most_looked_up;
     }
     /// Calls `use` with the entry of `key`, if block `i` has it; whether it has. Reads the block for this once, and
-    /// does not take it apart: for what comes after the entry its checksum must do.
+    /// does not take it apart: for what comes after the entry its checksum must do, if load() has found it whole before.
     template <class Use>
     result<bool> look_up(std::size_t i, bytes_view key, Use use) const {
         const auto [first_key, offset, size] = index_[i];

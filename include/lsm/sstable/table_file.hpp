@@ -45,7 +45,8 @@ public:
     [[nodiscard]] bytes_view view(std::uint64_t offset, std::uint64_t size) const noexcept {
         return {mapped_.begin() + offset, static_cast<std::size_t>(size)};
     }
-    /// Fills `into`. stale, if the file is opened for each read and its name is gone.
+    /// Fills `into`. stale, if the file is opened for each read and its name is gone, or, as its
+    /// size tells, another file's.
     result<void> read(std::uint64_t offset, std::span<char> into) const {
         if (mapped_) {
             view(offset, into.size()).copy(into.data(), into.size());
@@ -81,6 +82,10 @@ private:
         auto again = io::file::open(fs_, path_, io::open_mode::read_no_follow);
         if (!again && again.error().code == errc::not_found)
             return failure(errc::stale, "another process has taken it away").in(path_);
+        if (!again) return again;
+        const auto size = again->size();
+        if (!size) return size.error();
+        if (*size != size_) return failure(errc::stale, "another process has put another file there").in(path_);
         return again;
     }
 

@@ -34,8 +34,9 @@ public:
     explicit record_search(std::uint64_t file_size) noexcept
         : crc_bytes_left_(8 * file_size), operations_left_(8 * file_size) {}
 
-    /// The first offset at or behind `from` at which an intact record starts.
+    /// The first offset at or behind `from` at which an intact record starts. `in` goes to the end of the file.
     [[nodiscard]] std::optional<std::size_t> find(bytes_view in, std::size_t from) noexcept {
+        if (zeros_ == nullptr) zeros_ = in.data() + (in.find_last_not_of('\0') + 1);
         for (std::size_t at = from; at + log_header_bytes < in.size() && !exhausted_; ++at)
             if (intact(in.substr(at))) return at;
         return std::nullopt;
@@ -54,12 +55,19 @@ private:
         return is_batch(payload) && spend(crc_bytes_left_, payload.size()) && crc32(payload) == header.crc;
     }
 
+    // What small numbers look like, a count of very many operations, most of which stand in a preallocated end, is
+    // refused without reading them all.
     bool is_batch(bytes_view payload) noexcept {
         batch_reader batch(payload);
+        const auto fits = [&](std::size_t each) { return batch.left() <= (payload.size() - batch.offset()) / each; };
+        if (!fits(smallest_operation)) return false;
         bytes_view key;
         entry_view entry;
-        while (batch.next(key, entry))
+        while (batch.next(key, entry)) {
             if (!spend(operations_left_, 1)) return false;
+            if (payload.data() + batch.offset() >= zeros_)
+                return payload.size() - batch.offset() == std::size_t{batch.left()} * operation_of_zeros;
+        }
         return !batch.defect();
     }
 
@@ -70,6 +78,10 @@ private:
         return true;
     }
 
+    static constexpr std::size_t smallest_operation = 5;  // a tombstone of the empty key
+    static constexpr std::size_t operation_of_zeros = 9;  // a put of the empty key and value
+
+    const char* zeros_ = nullptr;  // from there on the file has nothing else
     std::uint64_t crc_bytes_left_;
     std::uint64_t operations_left_;
     bool exhausted_ = false;

@@ -113,7 +113,9 @@ private:
             in_ = io::input<Alloc>(*log_, size_, alloc_, size_);
             return {};
         }
+        const bool first = rest_.empty();
         if (auto loaded = load_rest(start); !loaded) return loaded;
+        if (first) return {};  // a writer may have gone on since the record was looked for
         const bytes_view tail = rest_from(start);
         std::uint64_t resume = size_;
         if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");

@@ -57,13 +57,15 @@ public:
     /// rotate(). 0 for none.
     void preallocate(std::uint64_t bytes) noexcept { preallocation_ = bytes; }
 
-    /// Writes one record with an encoded write batch in it; on the disk it is after sync(). too_large for a batch of
-    /// more than 2^32-1 bytes.
+    /// Writes one record with an encoded write batch in it, unless that is empty; on the disk it is after sync().
+    /// Errors: too_large for more than 2^32-1 bytes; short_input, bad_type or trailing_bytes for what is no write
+    /// batch; no_space; io.
     result<void> append(bytes_view batch) {
         if (failure_) return *failure_;
         if (batch.size() > max_length)
             return detail::failure(errc::too_large, "a write batch has at most 2^32-1 bytes");
         if (auto checked = detail::check_batch(batch); !checked) return checked;  // or the log could not be read again
+        if (batch.size() == detail::batch_header_bytes) return {};
         begin_record();
         add_to_record(batch);
         return append_record();
@@ -111,7 +113,10 @@ public:
 
     /// Syncs and closes the log, of which path() then is all that is left.
     result<void> close() {
-        if (failure_) return *failure_;
+        if (failure_) {
+            static_cast<void>(log_.close());
+            return *failure_;
+        }
         if (auto cut = give_back(); !cut) return fail(std::move(cut).error());
         if (auto named = sync_name(); !named) return named;
         if (auto synced = sync_bytes(); !synced) return synced;
