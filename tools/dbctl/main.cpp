@@ -168,19 +168,20 @@ private:
     cli::progress so_far_{"lines"};
 };
 
+cli::db open(const std::string& directory) {
+    // The same input makes the same files: nothing happens by itself, and everything in this thread, for which alone
+    // some of the allocators are.
+    static lsm::io::inline_executor here;
+    const lsm::options how{
+        .compaction = {.style = lsm::compaction_style::none}, .log_preallocation_bytes = 0, .executor = &here};
+    const cli::long_work now("opening ...");
+    return cli::must(cli::db::open(directory, how, cli::allocator()));
+}
+
 void run(cxxopts::Options& known, int argc, const char* const* argv) {
     const auto [options, words] = cli::parse(known, argc, argv, {}, "--dir");
     if (!words.empty() || options.count("dir") == 0) throw cli::usage_error{"usage: dbctl --dir DIR"};
-    // The same input makes the same files: nothing happens by itself, and everything in this thread, for which alone
-    // some of the allocators are.
-    lsm::io::inline_executor here;
-    const lsm::options how{
-        .compaction = {.style = lsm::compaction_style::none}, .log_preallocation_bytes = 0, .executor = &here};
-    const auto open = [&] {
-        const cli::long_work now("opening ...");
-        return cli::must(cli::db::open(options["dir"].as<std::string>(), how, cli::allocator()));
-    };
-    session(open()).run();
+    session(open(options["dir"].as<std::string>())).run();
 }
 
 }  // namespace
