@@ -107,7 +107,7 @@ public:
             guard.lock();
             version_pointer* link = &retired_;
             while (link->get() != newest) link = &(*link)->next_retired;
-            std::atomic_thread_fence(std::memory_order_seq_cst);  // see pinned_version::release()
+            bell_->look();
             version_pointer free;
             while (*link) {
                 if (link->use_count() > 1) {

@@ -35,9 +35,14 @@ public:
     explicit release_bell(listener* who) noexcept : who_(who) {}
 
     /// From now on `current` is the one version that nobody waits to be let go.
-    void supersede(const void* current) noexcept { current_.store(current, std::memory_order_seq_cst); }
-    [[nodiscard]] bool is_current(const void* version) const noexcept {
-        return current_.load(std::memory_order_seq_cst) == version;
+    void supersede(const void* current) noexcept { current_.store(current, std::memory_order_release); }
+    /// To be called between superseding a version and looking whether anybody holds it.
+    void look() noexcept { meetings_.fetch_add(1, std::memory_order_acq_rel); }
+    /// To be called after letting go of a version; whether to ring for it. Of look() and this one comes second, and
+    /// knows what was before the other: that the version is free, or that it was superseded.
+    [[nodiscard]] bool waits_for(const void* version) noexcept {
+        look();
+        return current_.load(std::memory_order_acquire) != version;
     }
     void ring() noexcept {
         const std::lock_guard guard(mutex_);
@@ -50,6 +55,7 @@ public:
 
 private:
     std::atomic<const void*> current_ = nullptr;
+    std::atomic<unsigned> meetings_ = 0;
     std::recursive_mutex mutex_;  // work that begins with a release may release more
     listener* who_;
 };
@@ -85,9 +91,7 @@ private:
         if (!held_) return;
         const void* const was = held_.get();
         held_.reset();
-        // Whoever has superseded it sees that it is free, or this sees that it was superseded.
-        std::atomic_thread_fence(std::memory_order_seq_cst);
-        if (!bell_->is_current(was)) bell_->ring();
+        if (bell_->waits_for(was)) bell_->ring();
     }
 
     std::shared_ptr<const version<Alloc>> held_;
