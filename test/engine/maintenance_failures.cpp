@@ -194,8 +194,8 @@ TEST_CASE("maintenance: whichever call fails no acknowledged write is lost and n
 TEST_CASE("maintenance: a flush that cannot write its table pauses and loses nothing") {
     const int sys = GENERATE(ENOSPC, EIO);
     const std::string call = GENERATE(as<std::string>(), "create db/sst-", "write db/sst-", "fsync db/sst-",
-                                      "close db/sst-", "rename db/sst-", "rename db/sst- > fsync-directory db", "open db/sst-",
-                                      "read db/sst-", "create db/MANIFEST.tmp");
+                                      "close db/sst-", "rename db/sst-", "rename db/sst- > fsync-directory db",
+                                      "open db/sst-", "read db/sst-", "create db/MANIFEST.tmp");
     INFO("errno " << sys << ", " << call);
     flushing with;
     fail_once(with.fs, sys, call);
