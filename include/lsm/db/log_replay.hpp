@@ -20,12 +20,10 @@ namespace lsm::detail {
 /// Replays logs, oldest first, into memtables. Nothing on the disk changes.
 template <class Alloc>
 class log_replay {
+    using cut = typename wal::basic_reader<Alloc>::cut;
+
 public:
-    /// Stretches of a log that were left out and are to be kept.
-    struct cut {
-        std::uint64_t offset;
-        std::uint64_t size;
-    };
+    /// A log, and the stretches of it that were left out and are to be kept.
     struct cut_log {
         std::string path;
         std::vector<cut> cuts;
@@ -59,7 +57,7 @@ public:
         gathered.finish();
         report_.records += records->records();
         intact_bytes_ = records->end();
-        for (const auto& [offset, size] : records->cut_ranges()) leave_out(path, {offset, size});
+        for (const cut& part : records->cut_ranges()) leave_out(path, part);
         return {};
     }
 

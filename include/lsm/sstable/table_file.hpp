@@ -45,8 +45,8 @@ public:
     [[nodiscard]] bytes_view view(std::uint64_t offset, std::uint64_t size) const noexcept {
         return {mapped_.begin() + offset, static_cast<std::size_t>(size)};
     }
-    /// Fills `into`. stale, if the file is opened for each read and its name is gone, or, as its
-    /// size tells, another file's.
+    /// Fills `into`. stale, if the file is opened for each read and its name is gone, or, as the size tells, another
+    /// file's.
     result<void> read(std::uint64_t offset, std::span<char> into) const {
         if (mapped_) {
             view(offset, into.size()).copy(into.data(), into.size());
