@@ -8,5 +8,7 @@
 #error "lsm needs a POSIX system"
 #endif
 
+static_assert(sizeof(void*) >= 8, "lsm needs a 64-bit system: sizes of files are sizes in memory");
+
 // Marks what runs only when something went wrong, to keep it out of the way of what runs always.
 #define LSM_COLD __attribute__((cold, noinline))

@@ -11,4 +11,4 @@ struct lsm::key_codec<point> {
     static void encode(const point&, Out&) {}
 };
 
-int main() { lsm::basic_memtable<lsm::policies<point>> table; }
+int main() { lsm::basic_memtable<lsm::policies<point>>().put({}, "value"); }

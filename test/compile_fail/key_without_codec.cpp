@@ -5,4 +5,4 @@ struct point {
     int x, y;
 };
 
-int main() { lsm::basic_db<lsm::policies<point>>::open("db"); }
+int main() { return lsm::basic_db<lsm::policies<point>>::open("db")->put({1, 2}, "value").has_value(); }

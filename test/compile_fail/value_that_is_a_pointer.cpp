@@ -1,4 +1,4 @@
 // error: lsm: Value needs a specialization of lsm::value_codec<Value>
 #include <lsm/lsm.hpp>
 
-int main() { lsm::basic_memtable<lsm::policies<lsm::bytes, const char*>> table; }
+int main() { lsm::basic_memtable<lsm::policies<lsm::bytes, const char*>>().put("key", "value"); }

@@ -84,16 +84,22 @@ TEST_CASE("typed db: tuples are found by the prefix of their first elements") {
             must(db.del({2, "gone"}));
         },
         [&](const database& db) {
-            const auto one = lsm::key_prefix(std::uint64_t{1});
+            const auto one = lsm::key_prefix<key>(1);
             CHECK(all_of(db, {.prefix = one}) ==
                   list{{{1, ""}, "1"}, {{1, "a"}, "1a"}, {{1, with_zero}, "1a0b"}, {{1, "ab"}, "1ab"}});
             CHECK(all_of(db, {.prefix = one, .reverse = true}).front().first == key{1, "ab"});
-            const auto two = lsm::key_prefix(std::uint64_t{2});
+            const auto two = lsm::key_prefix<key>(2u);
             CHECK(all_of(db, {.prefix = two}).empty());
-            const auto last = lsm::key_prefix(~std::uint64_t{0});
+            const auto last = lsm::key_prefix<key>(~std::uint64_t{0});
             CHECK(all_of(db, {.prefix = last}) == list{{{~std::uint64_t{0}, "z"}, "last"}});
-            const auto whole = lsm::key_prefix(std::uint64_t{1}, lsm::bytes("a"));
+            const auto whole = lsm::key_prefix<key>(1, "a");
             CHECK(all_of(db, {.prefix = whole}) == list{{{1, "a"}, "1a"}});
+            CHECK(all_of(db, {.from = key{1, "a"}, .prefix = one}) ==
+                  list{{{1, "a"}, "1a"}, {{1, with_zero}, "1a0b"}, {{1, "ab"}, "1ab"}});
+            CHECK(all_of(db, {.from = key{0, ""}, .to = key{1, "a"}, .prefix = one}) == list{{{1, ""}, "1"}});
+            CHECK(all_of(db, {.to = key{2, ""}, .prefix = one, .reverse = true}).size() == 4);
+            CHECK(all_of(db, {.from = key{1, "b"}, .to = key{256, ""}, .prefix = one}).empty());
+            CHECK(all_of(db, {.from = key{0, ""}, .prefix = last}) == all_of(db, {.prefix = last}));
             CHECK(must(db.get({256, "a"})) == "256a");
         });
 }
@@ -154,6 +160,7 @@ TEST_CASE("typed db: bytes of another type are an error and not a value") {
     at.seek(number("key6"));
     CHECK_FALSE(at.valid());
     CHECK(must_fail(at.status()).code == errc::bad_key);
+    CHECK(must_fail(at.status()).what == "db: bad_key: at key 6c6f6e67206b6579");
     at.seek_to_first();
     CHECK(at.valid());
     must(at.status());

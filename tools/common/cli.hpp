@@ -19,6 +19,7 @@
 
 #include <cxxopts.hpp>
 
+#include <lsm/core/caught.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/version.hpp>
 
@@ -37,6 +38,16 @@ template <class T>
 T must(lsm::result<T> outcome) {
     if (!outcome) throw std::move(outcome).error();
     if constexpr (!std::is_void_v<T>) return *std::move(outcome);
+}
+
+/// What `work` returns; if memory runs out, an error that says for what.
+template <class Work>
+decltype(auto) naming(std::string_view what, Work work) {
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+        throw lsm::detail::out_of_memory(what);
+    }
 }
 
 /// All of `text` as a decimal number from `least` to 2^32-1.

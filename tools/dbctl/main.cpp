@@ -68,33 +68,51 @@ public:
     void run() {
         line_reader lines;
         for (;;) {
-            while (const auto line = lines.next()) execute(*line);
+            while (const auto line = lines.next()) at_next_line(*line);
             if (!line_reader::ready()) commit();
-            const auto more = lines.fill();
+            const auto more = at_line(line_number_ + 1, [&] { return lines.fill(); });
             if (!more) commit();
             if (!cli::must(more)) break;
         }
-        execute(lines.rest());
+        at_next_line(lines.rest());
         commit();
         cli::must(db_.close());
     }
 
 private:
-    void execute(std::string_view line) {
+    void at_next_line(std::string_view line) {
         ++line_number_;
         so_far_.step();
+        at_line(line_number_, [&] { execute(line); });
+    }
+    // A line that there is no memory for ends the run, behind all before it.
+    template <class Work>
+    std::invoke_result_t<Work&> at_line(unsigned long long number, Work work) {
+        try {
+            return work();
+        } catch (const std::bad_alloc&) {
+            commit();
+            throw lsm::detail::out_of_memory(place(number, number));
+        }
+    }
+    static std::string place(unsigned long long first, unsigned long long last) {
+        const std::string from = std::to_string(first);
+        return "standard input: " + (first == last ? "line " + from : "lines " + from + " to " + std::to_string(last));
+    }
+
+    void execute(std::string_view line) {
         const auto words = split(line);
         if (words.empty() || words[0].front() == '#') return;
         const auto is = [&](std::string_view command, std::size_t operands) {
             if (words[0] != command) return false;
             if (words.size() != operands + 1)
-                malformed(std::string(command) + " takes " + std::to_string(operands) + " words");
+                malformed(std::string(command) + " takes " + std::to_string(operands) + (operands == 1 ? " word" : " words"));
             return true;
         };
         if (is("PUT", 2))
-            batch_.put(words[1], words[2]);
+            gather([&] { batch_.put(words[1], words[2]); });
         else if (is("DEL", 1))
-            batch_.del(words[1]);
+            gather([&] { batch_.del(words[1]); });
         else if (is("GET", 1))
             get(words[1]);
         else if (is("FLUSH", 0))
@@ -107,7 +125,6 @@ private:
             dump({.drop_tombstones = false});
         else
             malformed("not a command");
-        if (batch_.size_bytes() >= largest_batch) commit();
     }
 
     // At most four words: one more than any command has.
@@ -125,9 +142,18 @@ private:
         return words;
     }
 
+    template <class Add>
+    void gather(Add add) {
+        add();
+        if (batch_.count() == 1) first_gathered_ = line_number_;
+        last_gathered_ = line_number_;
+        if (batch_.size_bytes() >= largest_batch) commit();
+    }
     void commit() {
         if (batch_.count() == 0) return;
-        cli::must(db_.write(batch_, {.sync = true}));
+        const std::string lines = place(first_gathered_, last_gathered_);
+        auto written = cli::naming(lines, [&] { return db_.write(batch_, {.sync = true}); });
+        if (!written) throw std::move(written).error().in(lines);
         batch_.clear();
     }
     void flush() {
@@ -156,8 +182,7 @@ private:
 
     [[noreturn]] void malformed(const std::string& why) {
         commit();
-        throw lsm::detail::failure(lsm::errc::invalid_argument, why)
-            .in("standard input: line " + std::to_string(line_number_));
+        throw lsm::detail::failure(lsm::errc::invalid_argument, why).in(place(line_number_, line_number_));
     }
 
     static constexpr std::size_t largest_batch = std::size_t{1} << 20;
@@ -165,6 +190,7 @@ private:
     cli::db db_;
     cli::write_batch batch_{cli::allocator()};
     unsigned long long line_number_ = 0;
+    unsigned long long first_gathered_ = 0, last_gathered_ = 0;  // the lines in batch_
     cli::progress so_far_{"lines"};
 };
 
@@ -197,6 +223,7 @@ int main(int argc, char** argv) {
                            "  DUMP              the merge stream of the live keys\n"
                            "  DUMP_WITH_TOMBS   the same with tombstones\n"
                            "  # comment\n");
+    known.custom_help("--dir DIR");
     known.add_options()("dir", "the database's directory; made when missing", cxxopts::value<std::string>(), "DIR");
     return cli::run(known, argc, argv, run);
 }

@@ -41,11 +41,7 @@ void bulk(const std::string& path, std::uint32_t count) {
     save(table, file);
 }
 
-void run(cxxopts::Options& known, int argc, const char* const* argv) {
-    auto words = cli::parse(known, argc, argv, {"put", "del", "get"}).words;
-    if (words.empty()) throw cli::usage_error{"no command given; see memtable --help"};
-    const std::string command = words.front();
-    words.erase(words.begin());
+void obey(const std::string& command, const std::vector<std::string>& words) {
     if (command == "new") {
         cli::expect_words(words, 1, "memtable new PATH");
         cli::updated_file file(words[0]);
@@ -75,6 +71,14 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
     }
 }
 
+void run(cxxopts::Options& known, int argc, const char* const* argv) {
+    auto words = cli::parse(known, argc, argv, {"put", "del", "get"}).words;
+    if (words.empty()) throw cli::usage_error{"no command given; see memtable --help"};
+    const std::string command = words.front();
+    words.erase(words.begin());
+    cli::naming(words.empty() ? "" : words.front(), [&] { obey(command, words); });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -87,5 +91,6 @@ int main(int argc, char** argv) {
                            "  memtable iter PATH\n"
                            "  memtable bulk PATH N\n"
                            "  memtable size PATH\n");
+    known.custom_help("COMMAND PATH ...");
     return cli::run(known, argc, argv, run);
 }

@@ -37,10 +37,15 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
     if (paths.empty()) throw cli::usage_error{"usage: merge_iter [--drop-tombstones] IN1.sst IN2.sst ..."};
     std::vector<source> newest_first;
     for (const std::string& path : paths)
-        newest_first.push_back(cli::must(cli::sst_reader::open(cli::open_input(path), cli::allocator())).byte_cursor());
-    counted_merge merged(std::move(newest_first), {.drop_tombstones = options["drop-tombstones"].as<bool>()});
-    cli::standard_output out;
-    cli::must(lsm::serialize_stream(merged, out));
+        newest_first.push_back(cli::naming(path, [&] {
+            return cli::must(cli::sst_reader::open(cli::open_input(path), cli::allocator())).byte_cursor();
+        }));
+    // Which of them has the block that is too large for the memory there is, a merge does not tell.
+    cli::naming(paths.size() == 1 ? paths.front() : paths.front() + " to " + paths.back(), [&] {
+        counted_merge merged(std::move(newest_first), {.drop_tombstones = options["drop-tombstones"].as<bool>()});
+        cli::standard_output out;
+        cli::must(lsm::serialize_stream(merged, out));
+    });
 }
 
 }  // namespace
@@ -49,6 +54,7 @@ int main(int argc, char** argv) {
     cxxopts::Options known("merge_iter",
                            "The merge stream of SSTables on standard output, IN1 the newest\n\n"
                            "  merge_iter [--drop-tombstones] IN1.sst IN2.sst ...\n");
+    known.custom_help("[--drop-tombstones] IN1.sst IN2.sst ...");
     known.add_options()("drop-tombstones", "leave out deleted keys", cxxopts::value<bool>()->default_value("false"));
     return cli::run(known, argc, argv, run);
 }

@@ -44,11 +44,7 @@ std::string described(const lsm::sst_footer& footer) {
            " num_blocks=" + std::to_string(footer.num_blocks) + " magic_ok=" + (footer.magic_ok ? "true" : "false");
 }
 
-void run(cxxopts::Options& known, int argc, const char* const* argv) {
-    auto [options, words] = cli::parse(known, argc, argv, {"get"}, "--block-size");
-    if (words.empty()) throw cli::usage_error{"no command given; see sstable --help"};
-    const std::string command = words.front();
-    words.erase(words.begin());
+void obey(const std::string& command, const std::vector<std::string>& words, const cxxopts::ParseResult& options) {
     if (options.count("block-size") + options.count("extended") != 0 && command != "build")
         throw cli::usage_error{"options go with build only"};
     if (command == "build") {
@@ -77,6 +73,14 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
     }
 }
 
+void run(cxxopts::Options& known, int argc, const char* const* argv) {
+    auto [options, words] = cli::parse(known, argc, argv, {"get"}, "--block-size");
+    if (words.empty()) throw cli::usage_error{"no command given; see sstable --help"};
+    const std::string command = words.front();
+    words.erase(words.begin());
+    cli::naming(words.empty() ? "" : words.front(), [&] { obey(command, words, options); });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -87,6 +91,7 @@ int main(int argc, char** argv) {
                            "  sstable get FILE.sst KEY\n"
                            "  sstable iter FILE.sst\n"
                            "  sstable size FILE.sst\n");
+    known.custom_help("COMMAND FILE ...");
     known.add_options()("block-size", "the target size of a data block", cxxopts::value<std::string>(), "BYTES")(
         "extended", "add checksums, properties and a filter", cxxopts::value<bool>()->default_value("false"));
     return cli::run(known, argc, argv, run);

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -28,13 +30,17 @@
 
 namespace lsm {
 
-/// The bytes that every tuple key beginning with `elements` begins with, for scan({.prefix = ...}). The elements must
-/// be of the tuple's own types: an int is no std::uint64_t.
-template <class... Elements>
+/// The bytes that every `Key`, a tuple or pair, begins with whose first elements are these, for scan({.prefix = ...}).
+/// The elements become those of the key as in its constructor.
+template <class Key, class... Elements>
+    requires(sizeof...(Elements) <= std::tuple_size_v<Key>)
 [[nodiscard]] bytes key_prefix(const Elements&... elements) {
-    bytes out;
-    key_codec<std::tuple<Elements...>>::encode(std::tuple<Elements...>(elements...), out);
-    return out;
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+        using first_elements = std::tuple<std::tuple_element_t<I, Key>...>;
+        bytes out;
+        key_codec<first_elements>::encode(first_elements(elements...), out);
+        return out;
+    }(std::index_sequence_for<Elements...>());
 }
 
 /// A database as it was at one moment. Costs next to nothing to take; what the database changes later it keeps for the
@@ -99,7 +105,7 @@ public:
     struct read_options {
         /// Read what was there then; else what is there now. Must be of this database, and outlive the call.
         const snapshot_type* at = nullptr;
-        /// Check blocks that are read from a file against their checksums.
+        /// Check blocks that are read from a file against their checksums. Blocks that are not do not stay in the cache.
         bool verify_checksums = true;
         /// Keep blocks that are read in the cache.
         bool fill_cache = true;
@@ -110,8 +116,7 @@ public:
         std::optional<typename Policies::key_view> from = {};
         /// The first key behind the range.
         std::optional<typename Policies::key_view> to = {};
-        /// Only keys whose encoding begins with these bytes: for tuples, see key_prefix(). Not together with from and
-        /// to.
+        /// Of these only keys whose encoding begins with these bytes: for tuples, see key_prefix().
         std::optional<bytes_view> prefix = {};
         /// From the last key to the first.
         bool reverse = false;
@@ -227,12 +232,14 @@ public:
         if (part.from) bounds.from.set(detail::encoded_key<Policies>(*part.from, allocator).view());
         if (part.to) bounds.to.set(detail::encoded_key<Policies>(*part.to, allocator).view());
         if (part.prefix) {
-            bounds.from.set(*part.prefix);
-            bounds.to.set_behind_prefix(*part.prefix);
+            detail::key_bound<alloc> behind(allocator);
+            behind.set_behind_prefix(*part.prefix);
+            if (behind && (!bounds.to || *behind < *bounds.to)) bounds.to = std::move(behind);
+            if (!bounds.from || *bounds.from < *part.prefix) bounds.from.set(*part.prefix);
         }
         bounds.reverse = part.reverse;
         return cursor({core_->view(pin_in(part), {.drop_tombstones = true}, blocks(part)), std::move(bounds)},
-                      allocator);
+                      allocator, core_->directory());
     }
 
     /// This moment, to read later. over_budget, if options::memory_budget_bytes has no room.

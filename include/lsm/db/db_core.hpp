@@ -282,8 +282,12 @@ private:
                 if (block != nullptr) {
                     block->hold();
                     keeper.block = item_pointer<block_contents<Alloc>>(block);
+                } else if (at != nullptr) {
+                    // In place: a temporary that let go of a version could ring for maintenance, which may run in this
+                    // thread and wait for all readers, of whom this is one.
+                    keeper.state.emplace(*at);
                 } else {
-                    keeper.state = at != nullptr ? *at : versions_.pin(now);
+                    keeper.state.emplace(versions_.pin(now));
                 }
                 return keeper;
             });

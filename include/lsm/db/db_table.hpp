@@ -148,9 +148,11 @@ public:
     result<block_type> load(std::size_t i, block_options how) const { return load(i, how, admits(i, how)); }
 
 private:
-    // Whether the cache is to keep block i, which is not there.
+    // Whether the cache is to keep block i, which is not there. What it keeps is read by those who want checksums
+    // verified, too.
     [[nodiscard]] bool admits(std::size_t i, block_options how) const noexcept {
-        return how.fill_cache && shared_->cache.admits(slots_[i], static_cast<std::size_t>(index()[i].size));
+        return how.fill_cache && (how.verify_checksums || !file_.extension().has_checksums()) &&
+               shared_->cache.admits(slots_[i], static_cast<std::size_t>(index()[i].size));
     }
     result<block_type> load(std::size_t i, block_options how, bool keep) const {
         auto loaded = file_.load(i, how.verify_checksums);

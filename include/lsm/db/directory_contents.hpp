@@ -80,9 +80,9 @@ inline result<void> make_directories(io::file_system& fs, std::string_view path)
     if (made.error().code == errc::exists) return {};
     if (made.error().code == errc::not_found && parent_directory(path) != path && !path.empty()) {
         if (auto parents = make_directories(fs, parent_directory(path)); !parents) return parents;
-        made = fs.make_directory(path);
+        made = fs.make_directory(path);  // there already if somebody else makes it too, or it is a "." behind its parent
     }
-    if (!made) return std::move(made).error().in(path);
+    if (!made && made.error().code != errc::exists) return std::move(made).error().in(path);
     return io::sync_directory(fs, parent_directory(path));
 }
 

@@ -135,15 +135,7 @@ private:
 
         const sequence next = versions_.visible() + 1;
         std::uint64_t payload = 0;
-        group.for_each([&](bytes_view operations, std::uint32_t count) {
-            batch_reader batch(operations, count);
-            bytes_view key;
-            entry_view entry;
-            while (batch.next(key, entry)) {
-                payload += key.size() + entry.value.size();
-                active_->entries.add(key, entry, next);
-            }
-        });
+        group.for_each([&](bytes_view operations, std::uint32_t count) { payload += apply(operations, count, next); });
         versions_.show(next);
         count(counted_.writes, group.members());
         count(counted_.operations, group.operations());
@@ -152,6 +144,19 @@ private:
         count(counted_.user_bytes, payload);
         count(counted_.log_bytes, group.bytes() + batch_header_bytes + log_header_bytes);
         return {};
+    }
+
+    // The bytes of keys and values.
+    std::uint64_t apply(bytes_view operations, std::uint32_t count, sequence at) {
+        std::uint64_t payload = 0;
+        batch_reader batch(operations, count);
+        bytes_view key;
+        entry_view entry;
+        while (batch.next(key, entry)) {
+            payload += key.size() + entry.value.size();
+            active_->entries.add(key, entry, at);
+        }
+        return payload;
     }
 
     // Freezes the memtable and its log. What needs memory is done before the log has its new name.

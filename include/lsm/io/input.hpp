@@ -44,6 +44,7 @@ public:
     result<void> fetch(std::size_t length) {
         if (file_ == nullptr || buffer_.size() - taken_ >= length) return {};
         const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(std::max(length, smallest_read), left()));
+        buffer_.reserve(beyond_small);
         buffer_.erase(0, taken_);
         taken_ = 0;
         const std::size_t kept = buffer_.size();
@@ -69,6 +70,7 @@ public:
 
 private:
     static constexpr std::size_t smallest_read = std::size_t{64} << 10;
+    static constexpr std::size_t beyond_small = 64;  // what is not in the object itself stays where it is in a move
 
     const file* file_ = nullptr;
     bytes_view memory_;

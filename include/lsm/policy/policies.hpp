@@ -39,6 +39,28 @@ concept standard_allocator =
 
 namespace lsm::detail {
 
+// Stand in for a codec that is missing, so that its use is all that the compiler has to complain of.
+template <class Key>
+struct missing_key_codec {
+    template <class Out>
+    static void encode(const Key&, Out&) {
+        static_assert(storable_key<Key>,
+                      "lsm: Key needs a specialization of lsm::key_codec<Key> with encode(const Key&, Out&) and "
+                      "decode(bytes_view) -> std::optional<Key>, preserving order");
+    }
+    static std::optional<Key> decode(bytes_view) { return std::nullopt; }
+};
+template <class Value>
+struct missing_value_codec {
+    template <class Out>
+    static void encode(const Value&, Out&) {
+        static_assert(storable_value<Value>,
+                      "lsm: Value needs a specialization of lsm::value_codec<Value> with encode(const Value&, Out&) "
+                      "and decode(bytes_view) -> std::optional<Value>");
+    }
+    static std::optional<Value> decode(bytes_view) { return std::nullopt; }
+};
+
 template <class Codec>
 concept identity_codec = requires { typename Codec::view_type; };
 
@@ -103,20 +125,14 @@ namespace lsm {
 /// byte a stage holds (the text of errors and the names of files aside) comes from `Alloc`.
 template <class Key, class Value, class Alloc>
 struct policies {
-    static_assert(
-        storable_key<Key>,
-        "lsm: Key needs a specialization of lsm::key_codec<Key> with encode(const Key&, Out&) and decode(bytes_view) "
-        "-> std::optional<Key>, preserving order");
-    static_assert(storable_value<Value>,
-                  "lsm: Value needs a specialization of lsm::value_codec<Value> with encode(const Value&, Out&) and "
-                  "decode(bytes_view) -> std::optional<Value>");
     static_assert(standard_allocator<Alloc>, "lsm: Alloc must be a standard allocator with plain pointers");
 
     using key_type = Key;
     using value_type = Value;
     using allocator_type = Alloc;
-    using key_codec = lsm::key_codec<Key>;
-    using value_codec = lsm::value_codec<Value>;
+    using key_codec = std::conditional_t<storable_key<Key>, lsm::key_codec<Key>, detail::missing_key_codec<Key>>;
+    using value_codec =
+        std::conditional_t<storable_value<Value>, lsm::value_codec<Value>, detail::missing_value_codec<Value>>;
 
     /// How keys and values go in (bytes as views, others by reference) and come out (bytes as views, others as values).
     using key_argument = typename detail::passing<key_codec, Key>::argument;

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <iterator>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -31,7 +33,9 @@ public:
     using key_view = typename Policies::key_view;
     using value_view = typename Policies::value_view;
 
-    explicit typed_cursor(ByteCursor inner, const alloc& allocator = {}) : bytes_(std::move(inner)), alloc_(allocator) {
+    /// Errors of its own name `place`, a file or directory, if it is not empty.
+    explicit typed_cursor(ByteCursor inner, const alloc& allocator = {}, std::string_view place = {})
+        : bytes_(std::move(inner)), alloc_(allocator), place_(place) {
         read();
     }
 
@@ -116,6 +120,9 @@ private:
     static constexpr bool values_are_bytes = detail::identity_codec<typename Policies::value_codec>;
     struct no_key {};
     struct no_value {};
+    struct no_place {
+        explicit no_place(std::string_view) {}
+    };
 
     template <class Step>
     void move(Step step) {
@@ -139,12 +146,17 @@ private:
         }
     }
 
-    LSM_COLD void fail(errc code) { defect_ = detail::failure(code, "at key " + hex(bytes_.key())); }
+    LSM_COLD void fail(errc code) {
+        defect_ = detail::failure(code, "at key " + hex(bytes_.key()));
+        if constexpr (!keys_are_bytes || !values_are_bytes)
+            if (!place_.empty()) defect_ = std::move(*defect_).in(place_);
+    }
 
     ByteCursor bytes_;
     [[no_unique_address]] alloc alloc_;
     [[no_unique_address]] std::conditional_t<keys_are_bytes, no_key, std::optional<key_view>> key_;
     [[no_unique_address]] std::conditional_t<values_are_bytes, no_value, std::optional<value_view>> value_;
+    [[no_unique_address]] std::conditional_t<keys_are_bytes && values_are_bytes, no_place, std::string> place_;
     std::optional<error> defect_;
 };
 

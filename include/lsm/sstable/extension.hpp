@@ -219,16 +219,16 @@ private:
             sst_properties ignored;
             switch (static_cast<section>(kind)) {
                 case section::checksums:
-                    if (size != 4 + 4 * blocks) return false;
+                    if (has_checksums() || size != 4 + 4 * blocks) return false;
                     index_crc_ = load_le<std::uint32_t>(payload.data());
                     block_crcs_ = {place.offset + 4, place.size - 4};
                     break;
                 case section::properties:
-                    if (!parse_properties(payload, ignored)) return false;
+                    if (!properties_.empty() || !parse_properties(payload, ignored)) return false;
                     properties_ = place;
                     break;
                 case section::filter:
-                    if (!is_filter(payload)) return false;
+                    if (!filter_.empty() || !is_filter(payload)) return false;
                     filter_ = place;
                     break;
             }

@@ -68,7 +68,7 @@ public:
         if (part.from) bounds.from.set(detail::encoded_key<Policies>(*part.from, table_->allocator()).view());
         if (part.to) bounds.to.set(detail::encoded_key<Policies>(*part.to, table_->allocator()).view());
         bounds.reverse = part.reverse;
-        return cursor({byte_cursor(), std::move(bounds)}, table_->allocator());
+        return cursor({byte_cursor(), std::move(bounds)}, table_->allocator(), table_->file().path());
     }
 
     /// The entries as bytes, for a merge; seek first.

@@ -120,6 +120,10 @@ public:
         if (i + 1 < index_.size() && block->key(block->size() - 1) >= index_[i + 1].first_key)
             return failure_at(offset, errc::unsorted, "the block's last key is not below the next block's first")
                 .in(file_.path());
+        if (i + 1 == index_.size())
+            if (const auto known = extension_.properties(); known && known->largest != block->key(block->size() - 1))
+                return failure_at(offset, errc::bad_block, "properties and the last block contradict each other")
+                    .in(file_.path());
         return block;
     }
 
@@ -263,7 +267,8 @@ private:
         const bool in_chunk = number - chunk_first_ < chunk_blocks_;
         if (!in_chunk) block_ = source_.cached(number);
         if (!in_chunk && !block_) {
-            if (steps_ >= long_walk || steps_ <= -long_walk) {
+            const bool walking = steps_ >= long_walk || steps_ <= -long_walk;
+            if (walking && (file.mapped() || index()[number].size <= largest_chunk)) {
                 if (!file.mapped() && !fetch(number)) return false;
             } else {
                 auto loaded = source_.load(number);
@@ -287,6 +292,7 @@ private:
     }
 
     // Reads block `number`, and those that lie behind it in the direction of the walk, up to the size of a chunk.
+    // Requires that the block fits into one.
     bool fetch(std::size_t number) {
         chunk_size_ = std::clamp(2 * chunk_size_, smallest_chunk, largest_chunk);
         const auto& all = index();

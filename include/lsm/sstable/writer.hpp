@@ -38,6 +38,7 @@ public:
             if (auto closed = close_block(); !closed) return closed;
 
         make_room(block_, block_header_bytes + record_header_bytes + key.size() + entry.value.size());
+        last_key_.reserve(key.size());  // before what cannot be taken back
         if (extension_) extension_->add(key, entry);
         last_key_.assign(key);
         if (block_.empty()) block_.append(block_header_bytes, '\0');
