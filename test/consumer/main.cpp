@@ -1,10 +1,13 @@
 // One of two translation units that include everything and are linked together.
 
 #include <cstdio>
+#include <optional>
 
 #include <lsm/lsm.hpp>
 
 lsm::result<std::size_t> count_keys(const lsm::db& db);  // in second.cpp
+
+std::optional<lsm::db> until_the_end;  // closed behind main(), when other things of static storage are gone
 
 int main(int argc, char** argv) {
     auto db = lsm::db::open(argc > 1 ? argv[1] : "consumer-db");
@@ -13,5 +16,6 @@ int main(int argc, char** argv) {
     const auto value = db->get("greeting");
     const auto keys = count_keys(*db);
     if (!value || !*value || **value != "hello" || !keys || *keys != 1) return 1;
+    until_the_end = *std::move(db);
     std::puts("hello from a consumer");
 }

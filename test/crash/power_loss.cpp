@@ -210,6 +210,21 @@ void flush(program& p) {
     must(p.flush(), "flush");
     must(p.close(), "close");
 }
+// The disk fills up in the middle of a record, or of the table that the log is to become, and has room again.
+void full_disk(program& p) {
+    must(p.open(), "open");
+    for (int i = 0; i < 4; ++i) {
+        write_some(p, 1 + p.below(4), 2, 200);
+        p.disk().set_capacity(p.disk().used() + p.below(150));
+        for (auto writes = 1 + p.below(2); writes > 0; --writes) static_cast<void>(p.write(p.some(1, 400)));
+        if (p.below(4) != 0) static_cast<void>(p.flush());
+        p.disk().set_capacity(UINT64_MAX);
+        write_some(p, p.below(3), 2, 200);
+        if (p.below(3) == 0) must(p.flush(), "flush");
+        if (p.below(3) == 0) reopen(p);
+    }
+    must(p.close(), "close");
+}
 void compaction(program& p) {
     must(p.open(), "open");
     for (int i = 0; i < 12; ++i) {
@@ -365,6 +380,9 @@ std::vector<workload> all_workloads() {
         {"rotation", alone(rotation), rotating},
         {"rotation_mapped", alone(rotation), mapping},
         {"flush", alone(flush), none},
+        {"full_disk", alone(full_disk), none, 2},
+        {"full_disk_cut", alone(full_disk), mixed_options},
+        {"full_disk_preallocated", alone(full_disk), preallocating},
         {"leveled", alone(compaction), leveled},
         {"tiered", alone(compaction), tiny(compaction_style::size_tiered)},
         {"checkpoint", alone(checkpoint), leveled},
@@ -433,7 +451,7 @@ int main(int argc, char** argv) {
                 for (unsigned i = 0; i < what.runs; ++i) run(what, seed + i * seeds_apart, states);
         if (states.states() == before) break;
     }
-    for (const auto& [name, count] : states.counts) std::printf("%-17s %9" PRIu64 " states\n", name.c_str(), count);
+    for (const auto& [name, count] : states.counts) std::printf("%-22s %9" PRIu64 " states\n", name.c_str(), count);
     std::printf("%" PRIu64 " distinct states, seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " failures\n",
                 states.states(), first_seed, seed - 1, states.failures());
     if (states.failures() != 0 || states.states() == 0) return 1;

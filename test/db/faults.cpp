@@ -303,7 +303,7 @@ TEST_CASE("faults: a table that is ready when the log has failed is not listed a
     bool armed = false;
     hooked_file_system fs(directory.fs, [&](std::string_view operation, std::string_view path) {
         if (armed && operation == "fsync" && is_table(path)) cause = must_fail(db->put("c", "3"));
-        return armed && operation == "create" && is_log(path) ? EIO : 0;
+        return armed && operation == "write" && is_log(path) ? EIO : 0;
     });
     db.emplace(must(lsm::db::open("db", plain({.file_system = &fs}))));
     must(db->put("a", "1"));

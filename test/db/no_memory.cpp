@@ -1,3 +1,4 @@
+#include <cerrno>
 #include <functional>
 #include <new>
 #include <optional>
@@ -146,4 +147,71 @@ TEST_CASE("no memory: opening") {
         with.db = *std::move(opened);
         return {};
     });
+}
+
+namespace {
+
+/// The first of some calls fails, and from then on there is no memory.
+class failing_with_memory final : public forwarding_file_system {
+public:
+    failing_with_memory() : forwarding_file_system(lsm::io::default_file_system()) {}
+
+    bool sync_fails = false;
+    bool remove_fails = false;
+
+    lsm::result<void> sync_data(handle file) override {
+        return sync_fails ? fail("fdatasync") : forwarding_file_system::sync_data(file);
+    }
+    lsm::result<void> remove(std::string_view path) override {
+        return remove_fails && path.ends_with(".log") ? fail("unlink") : forwarding_file_system::remove(path);
+    }
+
+private:
+    lsm::result<void> fail(const char* call) {
+        sync_fails = remove_fails = false;
+        heap.fail(0, 1'000'000);
+        return lsm::detail::system_failure(call, EIO);
+    }
+};
+
+// Whether `work` said that all went well. Afterwards there is memory again.
+template <class Work>
+bool well(Work work) {
+    bool good = false;
+    try {
+        good = work().has_value();
+    } catch (const std::bad_alloc&) {
+    }
+    heap.recover();
+    return good;
+}
+
+}  // namespace
+
+TEST_CASE("no memory: a sync that fails meanwhile is not forgotten") {
+    const scratch_directory directory;
+    failing_with_memory fs;
+    auto db = must(lsm::db::open(directory.path(), plain({.file_system = &fs})));
+    must(db.put("a", "1"));
+    fs.sync_fails = true;
+    CHECK_FALSE(well([&] { return db.put("a", "2"); }));
+    CHECK(must_fail(db.put("a", "3")).code == lsm::errc::io);
+    CHECK(must(db.get("a")) == "1");
+    CHECK_FALSE(well([&] { return db.close(); }));
+}
+
+TEST_CASE("no memory: a log that cannot be removed meanwhile ends all writing") {
+    // Replayed over a later table it would bring older values back.
+    const scratch_directory directory;
+    failing_with_memory fs;
+    {
+        auto db = must(lsm::db::open(directory.path(), plain({.file_system = &fs})));
+        must(db.put("a", "old"));
+        fs.remove_fails = true;
+        static_cast<void>(well([&] { return db.flush(); }));
+        if (db.put("a", "new")) must(db.flush());
+        CHECK(must_fail(db.put("b", "2")).code == lsm::errc::io);
+        static_cast<void>(db.close());
+    }
+    CHECK(must(must(lsm::db::open(directory.path(), plain())).get("a")) == "old");
 }

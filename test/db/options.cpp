@@ -64,6 +64,33 @@ TEST_CASE("options: parents are made and made durable in their own parents") {
     CHECK(std::equal(expected.begin(), expected.end(), changes.begin()));
 }
 
+TEST_CASE("options: a path with dots in the part that is missing is made") {
+    const scratch_directory directory;
+    for (const char* name : {"one/.", "two/../three", "four/./five", "six/.."}) {
+        INFO(name);
+        must(must(lsm::db::open(directory / name, plain())).put("a", name));
+        CHECK(must(must(lsm::db::open(directory / name, plain())).get("a")) == name);
+    }
+}
+
+TEST_CASE("options: a database that is there is refused without a trace where there is no lock yet") {
+    memory_directory directory;
+    must(directory.open().put("a", "1"));
+    must(directory.fs.remove("db/LOCK"));  // as a checkpoint has none
+    CHECK(must_fail(directory.try_open({.error_if_exists = true})).code == errc::exists);
+    CHECK(must_fail(directory.fs.remove("db/LOCK")).code == errc::not_found);
+}
+
+TEST_CASE("options: names of parents that killed programs have made are durable before anything is written") {
+    lsm::io::memory_file_system memory;
+    for (const char* made : {"a", "a/b", "a/b/c"}) must(memory.make_directory(made));
+    watched_file_system fs(memory);
+    CHECK(lsm::db::open("a/b/c", plain({.file_system = &fs})));
+    const auto changes = fs.changes();
+    for (const char* name : {"fsync-directory a/b", "fsync-directory a", "fsync-directory ."})
+        CHECK(std::ranges::find(changes, name) < std::ranges::find(changes, "create a/b/c/MANIFEST.tmp"));
+}
+
 TEST_CASE("options: a full write buffer becomes a table before the next write") {
     memory_directory directory;
     auto db = directory.open({.write_buffer_bytes = 64 << 10});

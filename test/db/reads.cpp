@@ -158,3 +158,26 @@ TEST_CASE("db reads: tombstones that cursors pass over are counted") {
     while (at.valid()) at.next();
     CHECK(db.stats().tombstones_skipped == 50);
 }
+
+TEST_CASE("db reads: what was read without its checksum does not stay for those who want it verified") {
+    memory_directory directory;
+    const lsm::options how{.block_cache_bytes = 1 << 20};
+    {
+        auto db = directory.open(how);
+        must(db.put("a", "one value"));
+        must(db.flush());
+    }
+    auto table = directory.files().at("sst-000001.sst");
+    table[table.find("one value")] = 'O';
+    auto db = directory.with("sst-000001.sst", table).open(how);
+    for (int i = 0; i < 3; ++i) {
+        CHECK(must_fail(db.get("a")).code == lsm::errc::bad_checksum);
+        CHECK(must(db.get("a", {.verify_checksums = false})) == "One value");
+        const auto at = db.scan({.verify_checksums = false});
+        CHECK(at.value() == "One value");
+    }
+    must(db.put("b", "2"));
+    must(db.put("a", "3"));
+    must(db.flush());
+    CHECK(must_fail(db.compact()).code == lsm::errc::bad_checksum);
+}

@@ -198,3 +198,36 @@ TEST_CASE("snapshots: what several hold is counted once") {
     CHECK(in_memory > 10'000);
     CHECK(stats.pins.front().age_nanoseconds <= stats.pins.back().age_nanoseconds);
 }
+
+TEST_CASE("snapshots: a view of a value at one that is history, with an executor that runs in the call") {
+    // Letting go of the snapshot's state would be work for maintenance, which waits for lookups that are under way.
+    memory_directory directory;
+    auto db = directory.open();
+    must(db.put("a", "1"));
+    const auto then = must(db.snapshot());
+    must(db.put("a", "2"));
+    must(db.flush());
+    CHECK(**must(db.get_view("a", {.at = &then})) == "1");
+    CHECK_FALSE(must(db.get_view("b", {.at = &then})));
+    CHECK(must(db.multi_get({"a", "b"}, {.at = &then})).front() == "1");
+}
+
+TEST_CASE("snapshots: one of another database is refused by every way of reading") {
+    memory_directory directory, other;
+    auto db = directory.open();
+    const auto stranger = other.open();
+    const auto then = must(stranger.snapshot());
+    must(db.put("a", "1"));
+    const auto refused = [](const auto& outcome) { return must_fail(outcome).code == lsm::errc::invalid_argument; };
+    CHECK(refused(db.get("a", {.at = &then})));
+    CHECK(refused(db.get_view("a", {.at = &then})));
+    CHECK(refused(db.contains("a", {.at = &then})));
+    CHECK(refused(db.multi_get({"a"}, {.at = &then})));
+    CHECK(refused(db.digest(&then)));
+    const auto scan = db.scan({.at = &then});
+    CHECK_FALSE(scan.valid());
+    CHECK(refused(scan.status()));
+    const auto own = must(db.snapshot());
+    const auto moved = std::move(db);
+    CHECK(must(moved.get("a", {.at = &own})) == "1");
+}

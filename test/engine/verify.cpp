@@ -1,11 +1,13 @@
 #include <lsm/db/verify.hpp>
 
 #include <cerrno>
+#include <optional>
 #include <string>
 
 #include <lsm/db/db.hpp>
 
 #include "support/engines.hpp"
+#include "support/hooked_file_system.hpp"
 #include "support/seed.hpp"
 #include "support/watched_file_system.hpp"
 
@@ -128,4 +130,26 @@ TEST_CASE("verify: what cannot be read is an error and no damage") {
     CHECK(why.what.starts_with("db/sst-000001.sst: "));
     fs.fault = nullptr;
     CHECK(must(db.verify()).damage.empty());
+}
+
+TEST_CASE("verify: when the database is closed meanwhile, what it finds of its files is not told as damage") {
+    lsm::io::memory_file_system memory;
+    std::optional<lsm::db> db;
+    bool armed = false;
+    hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
+        if (!armed || operation != "open" || !is_table(path)) return 0;
+        armed = false;
+        must(db->close());
+        must(must(lsm::db::open("db", plain({.file_system = &memory}))).compact());
+        return 0;
+    });
+    db.emplace(must(lsm::db::open("db", plain({.file_system = &fs}))));
+    for (const char* value : {"1", "2"}) {
+        must(db->put("a", value));
+        must(db->flush());
+    }
+    armed = true;
+    CHECK(must_fail(db->verify()).code == lsm::errc::closed);
+    CHECK_FALSE(armed);
+    db.reset();
 }

@@ -202,3 +202,17 @@ TEST_CASE("input: its buffer comes from the allocator and memory needs none") {
     CHECK(must(in.take(11)) == "some memory");
     CHECK(log.allocations == 0);
 }
+
+TEST_CASE("input: what lies ahead stays where it is when the input is moved, however small the file") {
+    memory_file_system fs;
+    for (const std::size_t size : {1u, 10u, 15u, 16u, 22u, 23u, 100u}) {
+        write_file(fs, "file", numbered(size));
+        const auto from = open_file(fs, "file");
+        input in(from, size);
+        must(in.fetch(size));
+        const bytes_view ahead = in.ahead();
+        const input moved(std::move(in));
+        CHECK(moved.ahead().data() == ahead.data());
+        CHECK(ahead == numbered(size));
+    }
+}

@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -215,4 +217,21 @@ TEST_CASE("posix file system: what cannot be mapped is an error") {
 
 TEST_CASE("posix file system: the default one is always the same") {
     CHECK(&lsm::io::default_file_system() == &lsm::io::default_file_system());
+}
+
+TEST_CASE("posix file system: space beyond the limit of file sizes is an error and no signal") {
+    const lsm::test::scratch_directory directory;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const rlimit most{4096, 4096};
+        lsm::io::posix_file_system system;
+        const auto file = system.open(directory / "file", lsm::io::open_mode::create_exclusive);
+        ::setrlimit(RLIMIT_FSIZE, &most);
+        const bool refused = file && !system.allocate(*file, 4097) && system.allocate(*file, 4096);
+        ::_exit(refused ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
 }

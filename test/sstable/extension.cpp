@@ -242,3 +242,37 @@ TEST_CASE("sst extension: a well sealed area that is malformed is refused") {
     seal(table, area);
     CHECK(opened_table(table).error_code() == errc::bad_block);
 }
+
+TEST_CASE("sst extension: properties that contradict the last block are damage when that is read") {
+    const auto entries = numbered_entries(50);
+    bytes table = extended_table(entries);
+    const auto area = area_of(table, written_table(entries, 64));
+    const auto largest = table.find(entries.back().first, area.begin);
+    REQUIRE(largest < area.end);
+    table[largest + entries.back().first.size() - 1] = 'z';
+    seal(table, area);
+    const opened_table<> opened(table);
+    CHECK(must(opened->get(entries.front().first)).found());
+    CHECK(must_fail(opened->get(entries.back().first)).code == errc::bad_block);
+    CHECK(must_fail(opened->len()).code == errc::bad_block);
+}
+
+TEST_CASE("sst extension: two sections of one kind are malformed") {
+    const auto entries = numbered_entries(50);
+    const bytes plain = written_table(entries, 64);
+    const bytes once = extended_table(entries);
+    const auto area = area_of(once, plain);
+    std::size_t at = area.begin;
+    for (int kind = 1; kind <= 3; ++kind) {
+        const auto size = 12 + static_cast<std::size_t>(lsm::detail::load_le<std::uint64_t>(once.data() + at + 4));
+        bytes twice = once;
+        twice.insert(area.begin, once, at, size);
+        lsm::detail::store_le(twice.data() + twice.size() - 32, std::uint64_t{area.end + size});
+        const place both{area.begin, area.end + size};
+        lsm::detail::store_le(twice.data() + both.end - 24, std::uint64_t{both.end - both.begin});
+        seal(twice, both);
+        CHECK(opened_table<>(twice).error_code() == errc::bad_block);
+        at += size;
+    }
+    CHECK(at == area.end - 24);
+}

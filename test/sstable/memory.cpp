@@ -52,3 +52,25 @@ TEST_CASE("sst memory: writer and reader hold the index and one block of ten meg
     }
     CHECK(reading.live_bytes == 0);
 }
+
+TEST_CASE("sst memory: a walk over large blocks holds one of them") {
+    constexpr std::size_t value_bytes = 1 << 20;
+    lsm::io::memory_file_system fs;
+    {
+        auto out = must(lsm::io::file::open(fs, table_path, lsm::io::open_mode::create_exclusive));
+        lsm::io::file_sink to(out);
+        lsm::sst_writer writer(to, {.block_size = block_bytes, .extended = GENERATE(true, false)});
+        for (char c = 'a'; c < 'i'; ++c) must(writer.add(bytes(1, c), bytes(value_bytes, c)));
+        must(writer.finish());
+    }
+    allocation_log reading;
+    const auto reader = must(lsm::basic_sst_reader<logged>::open(open_file(fs, table_path), alloc(reading)));
+    for (const bool reverse : {false, true}) {
+        auto at = reader.iter({.reverse = reverse});
+        int seen = 0;
+        for (; at.valid(); at.next()) ++seen;
+        must(at.status());
+        CHECK(seen == 8);
+    }
+    CHECK(reading.peak_bytes < value_bytes + value_bytes / 4);
+}

@@ -4,9 +4,11 @@
 
 #include <cerrno>
 #include <map>
+#include <new>
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <lsm/io/posix_file_system.hpp>
@@ -14,6 +16,7 @@
 #include <lsm/memtable/memtable.hpp>
 
 #include "sstable/tables.hpp"
+#include "support/allocators.hpp"
 #include "support/catch.hpp"
 #include "support/cursor_walk.hpp"
 #include "support/random_keys.hpp"
@@ -222,4 +225,45 @@ TEST_CASE("sst writer: keys and values beyond 32 bits are too large") {
     CHECK(must_fail(writer.add(huge, std::nullopt)).code == errc::too_large);
     CHECK(out.empty());
     ::munmap(reserved, size);
+}
+
+TEST_CASE("sst writer: an entry for which there was no memory can be added again") {
+    using alloc = logged_allocator<std::byte>;
+    const auto entries = numbered_entries(30, 40);
+    const auto write = [&](std::size_t fail_at, bool& failed) {
+        allocation_log memory;
+        memory.fail_at = fail_at;
+        bytes out;
+        lsm::io::string_sink to(out);
+        lsm::basic_sst_writer<lsm::policies<bytes, bytes, alloc>> writer(to, {.block_size = 256, .extended = true},
+                                                                        alloc(memory));
+        const auto again = [&](auto step) {
+            try {
+                must(step());
+            } catch (const std::bad_alloc&) {
+                failed = true;
+                must(step());
+            }
+        };
+        for (const auto& [key, value] : entries) again([&] { return writer.add(key, value); });
+        again([&] { return writer.finish(); });
+        return out;
+    };
+    bool failed = false;
+    const bytes expected = write(SIZE_MAX, failed);
+    // The constructor takes memory, too.
+    std::size_t first = 0;
+    for (bool constructed = false; !constructed; first += !constructed) {
+        try {
+            static_cast<void>(write(first, failed));
+            constructed = true;
+        } catch (const std::bad_alloc&) {
+        }
+    }
+    failed = true;
+    for (std::size_t fail_at = first; std::exchange(failed, false); ++fail_at) {
+        INFO("allocation " << fail_at);
+        const bytes made = write(fail_at, failed);
+        CHECK(made == expected);
+    }
 }

@@ -37,10 +37,13 @@ struct capacity_in_bytes {
     }
 };
 
-/// Keeps the blocks that were used last (LRU), up to a capacity in the unit of the Capacity policy. Blocks are values,
+/// Keeps the blocks that were used last (LRU), up to a capacity in the unit of the Capacity policy. A block is whatever
+/// can be copied; those of tables, which block_cache is for, are in sstable/block.hpp. Blocks are values,
 /// cheap to copy; what get() returns outlives its place in the cache. One thread at a time. Get and insert are O(1).
 template <class Block, class Capacity, class Alloc>
 class basic_block_cache {
+    static_assert(requires { sizeof(Block); }, "lsm: include <lsm/sstable/block.hpp> for a cache of tables' blocks");
+
 public:
     explicit basic_block_cache(std::size_t capacity, const Alloc& alloc = {})
         : capacity_(capacity), order_(alloc), places_(0, hash{}, equal{}, alloc) {}

@@ -10,17 +10,9 @@
 
 namespace lsm::detail {
 
-/// That memory ran out at `where`, told in few words if there is no memory to tell more.
+/// That memory ran out at `where`.
 [[nodiscard]] LSM_COLD inline error out_of_memory(std::string_view where) noexcept {
-#if defined(__cpp_exceptions)
-    try {
-        return system_failure("allocate", ENOMEM).in(where);
-    } catch (const std::bad_alloc&) {
-        return {errc::io, ENOMEM, "no memory"};
-    }
-#else
     return system_failure("allocate", ENOMEM).in(where);
-#endif
 }
 
 /// What `f` returns, a result; running out of memory is an error like others where nobody is to catch it.
@@ -35,19 +27,6 @@ auto caught(std::string_view where, F f) -> decltype(f()) {
 #else
     static_cast<void>(where);
     return f();
-#endif
-}
-
-/// A copy that takes no memory when there is none.
-[[nodiscard]] inline error copy_of(const error& why) noexcept {
-#if defined(__cpp_exceptions)
-    try {
-        return why;
-    } catch (const std::bad_alloc&) {
-        return {why.code, why.sys, "no memory"};
-    }
-#else
-    return why;
 #endif
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cerrno>
+#include <new>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -78,36 +79,66 @@ struct error {
     std::string what;
 
     /// The same failure, told by someone who knows in which file it happened.
-    [[nodiscard]] LSM_COLD error in(std::string_view file) && {
-        what.insert(0, ": ").insert(0, file);
-        return std::move(*this);
-    }
+    [[nodiscard]] error in(std::string_view file) && noexcept;
 };
 
 namespace detail {
 
+/// What `tell` returns; where there is no memory for its words, the failure in fewer: it is told all the same.
+template <class Tell>
+[[nodiscard]] error told(errc code, int sys, Tell tell) noexcept {
+#if defined(__cpp_exceptions)
+    try {
+        return tell();
+    } catch (const std::bad_alloc&) {
+        return {code, sys, "no memory"};
+    }
+#else
+    static_cast<void>(code), static_cast<void>(sys);
+    return tell();
+#endif
+}
+
 /// "bad_type: <detail>", for failures that have no place in a file.
-[[nodiscard]] LSM_COLD inline error failure(errc code, std::string_view detail) {
-    std::string what(to_string(code));
-    what.append(": ").append(detail);
-    return {code, 0, std::move(what)};
+[[nodiscard]] LSM_COLD inline error failure(errc code, std::string_view detail) noexcept {
+    return told(code, 0, [&]() -> error {
+        std::string what(to_string(code));
+        what.append(": ").append(detail);
+        return {code, 0, std::move(what)};
+    });
 }
 
 /// "offset 17: bad_type: <detail>".
-[[nodiscard]] LSM_COLD inline error failure_at(unsigned long long offset, errc code, std::string_view detail) {
-    return failure(code, detail).in("offset " + std::to_string(offset));
+[[nodiscard]] LSM_COLD inline error failure_at(unsigned long long offset, errc code, std::string_view detail) noexcept {
+    return told(code, 0, [&] { return failure(code, detail).in("offset " + std::to_string(offset)); });
 }
 
 /// A failed system call: "<operation>: <the system's words for sys>".
-[[nodiscard]] LSM_COLD inline error system_failure(std::string_view operation, int sys) {
+[[nodiscard]] LSM_COLD inline error system_failure(std::string_view operation, int sys) noexcept {
     errc code = errc::io;
     if (sys == ENOSPC || sys == EDQUOT) code = errc::no_space;
     if (sys == ENOENT) code = errc::not_found;
     if (sys == EEXIST) code = errc::exists;
-    std::string what(operation);
-    what.append(": ").append(std::generic_category().message(sys));
-    return {code, sys, std::move(what)};
+    return told(code, sys, [&]() -> error {
+        std::string what(operation);
+        what.append(": ").append(std::generic_category().message(sys));
+        return {code, sys, std::move(what)};
+    });
+}
+
+/// A copy that takes no memory when there is none.
+[[nodiscard]] inline error copy_of(const error& why) noexcept {
+    return told(why.code, why.sys, [&] { return why; });
 }
 
 }  // namespace detail
+
+LSM_COLD inline error error::in(std::string_view file) && noexcept {
+    return detail::told(code, sys, [&] {
+        what.reserve(file.size() + 2 + what.size());
+        what.insert(0, ": ").insert(0, file);
+        return std::move(*this);
+    });
+}
+
 }  // namespace lsm

@@ -87,6 +87,9 @@ private:
 /// alone. One process at a time, by a lock that ends with it. Move-only; a moved-from db can only be assigned to or
 /// destroyed. What is destroyed without close() is closed, its errors unseen. The allocator must be one for many
 /// threads, unless options::executor is inline and the program has but one.
+///
+/// A child made by fork() must not use it: there it may be destroyed, which does nothing. As long as the child lives and
+/// has not called exec, the directory stays locked.
 template <class Policies>
 class basic_db {
     using alloc = typename Policies::allocator_type;
@@ -103,7 +106,8 @@ public:
     using cursor = typed_cursor<Policies, detail::range_cursor<detail::view_cursor<alloc>, alloc>>;
 
     struct read_options {
-        /// Read what was there then; else what is there now. Must be of this database, and outlive the call.
+        /// Read what was there then; else what is there now. Must have been taken of this db object, or of one that it
+        /// was moved from (else invalid_argument), and outlive the call.
         const snapshot_type* at = nullptr;
         /// Check blocks that are read from a file against their checksums. Blocks that are not do not stay in the cache.
         bool verify_checksums = true;
@@ -134,7 +138,15 @@ public:
     };
 
     basic_db(basic_db&&) noexcept = default;
-    basic_db& operator=(basic_db&&) noexcept = default;
+    basic_db& operator=(basic_db&& other) noexcept {
+        if (this == &other) return *this;
+        const basic_db old(std::move(*this));
+        core_ = std::move(other.core_);
+        return *this;
+    }
+    ~basic_db() {
+        if (core_ && !core_->is_at_home()) leave_to_parent();
+    }
 
     /// Opens the database in `directory`, or makes one. Errors: locked (open already, here or in another process),
     /// bad_manifest, corruption (a damaged log), a table's errors, not_found or exists (as the options ask),
@@ -182,19 +194,19 @@ public:
     /// The same without a copy: the value where the database has it.
     [[nodiscard]] result<std::optional<pinned_value>> get_view(key_argument key, read_options how = {}) const {
         const detail::encoded_key<Policies> target(key, core_->allocator());
-        std::optional<pinned_value> out;
-        bool good = true;
+        std::optional<detail::entry_keeper<alloc>> kept;
+        std::optional<typename Policies::value_view> value;
         detail::block_options pinning = blocks(how);
         pinning.pin = true;
         auto found = core_->find(target.view(), pin_in(how), pinning, [&](entry_view entry, auto keep) {
             if (entry.tombstone()) return;
-            const auto value = detail::decode_value<Policies>(entry.value);
-            good = value.has_value();
-            if (good) out.emplace(pinned_value(*value, keep()));
+            kept.emplace(keep());
+            value = detail::decode_value<Policies>(entry.value);
         });
         if (!found) return std::move(found).error();
-        if (!good) return bad_value(target.view());
-        return out;
+        if (!kept) return std::optional<pinned_value>();
+        if (!value) return bad_value(target.view());
+        return std::optional<pinned_value>(pinned_value(*std::move(value), *std::move(kept)));
     }
 
     /// The value of each key, or nothing, all of one moment. As get().
@@ -313,7 +325,10 @@ public:
     /// background is broken off; nothing is lost by that. Later writes return errc::closed; reads go on to see what was
     /// there. Does not flush. An error is why what was not synced may not be durable: what has stopped the log, or io.
     /// Closed it is all the same, and to close it again does nothing.
-    result<void> close() { return core_->close(); }
+    result<void> close() {
+        if (!core_->is_at_home()) return detail::failure(errc::closed, "opened by the parent").in(core_->directory());
+        return core_->close();
+    }
 
 private:
     explicit basic_db(std::shared_ptr<core> opened) : core_(std::move(opened)) {}
@@ -342,6 +357,16 @@ private:
     }
     LSM_COLD error bad_value(bytes_view key) const {
         return detail::failure(errc::bad_value, "at key " + hex(key)).in(core_->directory());
+    }
+
+    // In a child of the process that opened it: its threads are not here, and its log is the parent's. So nothing is
+    // done, and the memory is kept.
+    void leave_to_parent() noexcept {
+        union kept {
+            std::shared_ptr<core> core_of_parent;
+            explicit kept(std::shared_ptr<core> from) noexcept : core_of_parent(std::move(from)) {}
+            ~kept() {}
+        } forever(std::move(core_));
     }
 
     std::shared_ptr<core> core_;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -89,9 +91,10 @@ public:
     [[nodiscard]] result<void> writable() const { return health_.check(); }
 
     /// Calls `use` with the newest entry of `key`, tombstones included, and with what keeps it; not at all if there is
-    /// none.
+    /// none. What keeps it must not be let go before this returns.
     template <class Use>
     result<void> find(bytes_view key, const pinned_version<Alloc>* at, block_options how, Use use) {
+        if (auto own = check_own(at); !own) return own;
         bool long_enough = false;
         auto done = find(key, at, how, use, long_enough);
         if (long_enough) maintenance_.hurry_for_readers();
@@ -100,16 +103,18 @@ public:
     /// Many at once, as of one moment: `use(i, entry)` for each key that has an entry.
     template <class Keys, class Use>
     result<void> find_all(const Keys& keys, const pinned_version<Alloc>* at, block_options how, Use use) {
-        const typename version_store<Alloc>::reading now(versions_);
-        auto& counted = now.counted();
-        counted.gets.fetch_add(keys.size(), std::memory_order_relaxed);
+        if (auto own = check_own(at); !own) return own;
+        const auto pinned = at != nullptr ? *at : versions_.pin();
         for (std::size_t i = 0; i < keys.size(); ++i) {
-            const auto use_one = [&](entry_view entry, block_contents<Alloc>*) {
-                if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
-                use(i, entry);
-            };
-            auto done = at != nullptr ? find_newest(**at, keys[i], at->at(), how, counted, use_one)
-                                      : find_newest(*now, keys[i], now.at(), how, counted, use_one);
+            // One after the other: maintenance waits for lookups that are under way, not for pins.
+            const typename version_store<Alloc>::reading now(versions_);
+            auto& counted = now.counted();
+            counted.gets.fetch_add(1, std::memory_order_relaxed);
+            auto done = find_newest(*pinned, keys[i], pinned.at(), how, counted,
+                                    [&](entry_view entry, block_contents<Alloc>*) {
+                                        if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
+                                        use(i, entry);
+                                    });
             if (!done) return done;
         }
         return {};
@@ -127,6 +132,7 @@ public:
         return versions_.pin();
     }
     [[nodiscard]] view_cursor<Alloc> view(const pinned_version<Alloc>* at, merge_options how, block_options blocks) {
+        if (auto own = check_own(at); !own) return view_cursor<Alloc>(std::move(own).error(), alloc_);
         bool long_enough = false;
         {
             const typename version_store<Alloc>::reading now(versions_);
@@ -153,15 +159,15 @@ public:
     result<void> settle() { return maintenance_.settle(); }
 
     result<void> checkpoint(std::string_view to) {
-        if (health_.closed()) return health_.check();
-        const typename table_store<Alloc>::file_hold hold(tables_);
-        return write_checkpoint(fs_, directory_, versions_.pin(), to, options_, alloc_);
+        return unless_closed<void>([&] {
+            return write_checkpoint(fs_, directory_, versions_.pin(), to, options_, alloc_);
+        });
     }
     result<verify_report> verify() {
-        if (health_.closed()) return std::move(health_.check()).error();
-        const typename table_store<Alloc>::file_hold hold(tables_);
-        const auto pinned = versions_.pin();
-        return verify_tables(fs_, directory_, *pinned, options_.read_only, alloc_);
+        return unless_closed<verify_report>([&] {
+            const auto pinned = versions_.pin();
+            return verify_tables(fs_, directory_, *pinned, options_.read_only, alloc_);
+        });
     }
     result<sha256::digest> digest(const pinned_version<Alloc>* at) {
         auto all = view(at, {.drop_tombstones = true}, {.fill_cache = false});
@@ -219,7 +225,10 @@ public:
         return out;
     }
 
-    /// Stops maintenance, then lets go of the log and the directory.
+    /// Whether this is the process that has opened it, and no child of it.
+    [[nodiscard]] bool is_at_home() const noexcept { return home_ == ::getpid(); }
+
+    /// Stops maintenance, then lets go of the log and the directory. Requires is_at_home().
     result<void> close() {
         error refusal = failure(errc::closed, "the database was closed").in(directory_);
         maintenance_.stop();  // from here on memory may run out, and the database is closed all the same
@@ -267,6 +276,23 @@ public:
 
 private:
     static constexpr std::uint64_t reads_per_sample = 64;
+
+    [[nodiscard]] result<void> check_own(const pinned_version<Alloc>* at) const {
+        if (at == nullptr || at->of(bell_.get())) return {};
+        return failure(errc::invalid_argument, "the snapshot was taken of another db").in(directory_);
+    }
+
+    // What `work` on the table files returns. When the database is closed they are somebody else's, and what it found
+    // counts for nothing.
+    template <class T, class Work>
+    result<T> unless_closed(Work work) {
+        const auto closed = [this] { return health_.check().error(); };
+        if (health_.closed()) return closed();
+        const typename table_store<Alloc>::file_hold hold(tables_);
+        auto done = work();
+        if (health_.closed()) return closed();
+        return done;
+    }
 
     // `long_enough` tells whether level 0 is to be merged now: when the reading is over, as that may wait for readers.
     template <class Use>
@@ -344,6 +370,7 @@ private:
     }
 
     [[no_unique_address]] Alloc alloc_;
+    const pid_t home_ = ::getpid();
     io::file_system& fs_;
     std::string directory_;
     const options options_;

@@ -57,26 +57,21 @@ private:
     }
 };
 
-/// The name of a directory that was there already is on the disk, as far as we may look: whoever made it was perhaps
-/// killed before it could sync it.
+/// The name of a directory that was there already is on the disk, and so are those of its parents, as far as we may
+/// look: whoever made them was perhaps killed before it could sync them.
 inline result<void> sync_name_of_found(io::file_system& fs, std::string_view path) {
-    const std::string_view parent = parent_directory(path);
-    if (parent == path) return {};
-    auto synced = io::sync_directory(fs, parent);
-    return !synced && synced.error().sys == EACCES ? result<void>() : synced;
-}
-
-/// The same of one that was made just now, and of its parent, which was found.
-inline result<void> sync_name_of_made(io::file_system& fs, std::string_view path) {
-    const std::string_view parent = parent_directory(path);
-    if (auto synced = io::sync_directory(fs, parent); !synced) return synced;
-    return sync_name_of_found(fs, parent);
+    for (std::string_view parent = parent_directory(path); parent != path; parent = parent_directory(path)) {
+        if (auto synced = io::sync_directory(fs, parent); !synced)
+            return synced.error().sys == EACCES ? result<void>() : synced;
+        path = parent;
+    }
+    return {};
 }
 
 /// Makes a directory and the parents it lacks, each durable in its own parent. That it exists is fine.
 inline result<void> make_directories(io::file_system& fs, std::string_view path) {
     auto made = fs.make_directory(path);
-    if (made) return sync_name_of_made(fs, path);
+    if (made) return io::sync_directory(fs, parent_directory(path));
     if (made.error().code == errc::exists) return {};
     if (made.error().code == errc::not_found && parent_directory(path) != path && !path.empty()) {
         if (auto parents = make_directories(fs, parent_directory(path)); !parents) return parents;

@@ -27,8 +27,8 @@ struct stall_event {
 };
 
 /// Told of what a database does by itself; every function does nothing until overridden. Called by the thread that did
-/// it, which waits meanwhile: be quick. It may read the database, but not write to it, flush, compact or close it. Must
-/// outlive the database.
+/// it, which waits meanwhile: be quick. Several threads may call at once, and some before open() has returned. It may
+/// read the database, but not write to it, flush, compact, settle or close it. Must outlive the database.
 class event_listener {
 public:
     virtual ~event_listener() = default;

@@ -95,7 +95,7 @@ public:
             guard.unlock();
             schedule();
             guard.lock();
-            if (runs_beside() && waits(frozen) && flush_failures_ == failures && !stopping_)
+            if ((runs_beside() || flush_job_.busy) && waits(frozen) && flush_failures_ == failures && !stopping_)
                 changed_.wait_for(guard, a_while);
         }
     }
@@ -169,7 +169,7 @@ public:
             }
             if (auto trouble = any_trouble()) return *std::move(trouble);
             if (idle) return {};
-            if (runs_beside()) changed_.wait_for(guard, a_while);
+            if (runs_beside() || busy()) changed_.wait_for(guard, a_while);
         }
     }
 
@@ -194,7 +194,8 @@ private:
     public:
         job(maintenance& owner, void (maintenance::*what)(job&)) noexcept : owner_(owner), what_(what) {}
         void run() noexcept override { (owner_.*what_)(*this); }
-        bool busy = false;  // submitted or running
+        bool busy = false;   // submitted or running
+        bool waits = false;  // submitted, and not running yet
 
     private:
         maintenance& owner_;
@@ -219,8 +220,8 @@ private:
 
     // --- what is due; these require the lock, but for next_due()
 
+    [[nodiscard]] static bool is_busy(const std::optional<job>& j) noexcept { return j && j->busy; }
     [[nodiscard]] bool busy() const noexcept {
-        const auto is_busy = [](const auto& j) { return j && j->busy; };
         return flush_job_.busy || std::ranges::any_of(compaction_jobs_, is_busy) || !picker_.idle();
     }
     [[nodiscard]] std::shared_ptr<const db_memtable<Alloc>> oldest_frozen() const {
@@ -236,26 +237,31 @@ private:
     }
 
     job* next_due() {
+        const auto tables = versions_.tables();
         const std::lock_guard guard(mutex_);
         if (!flush_job_.busy && ((reclaim_due_ && !stopping_) || flush_due())) {
-            flush_job_.busy = true;
+            flush_job_.busy = flush_job_.waits = true;
+            changed_.notify_all();
             return &flush_job_;
         }
+        // One job waits until a pause is over.
+        if (compacting_.pausing() && (!runs_beside() || std::ranges::any_of(compaction_jobs_, is_busy))) return nullptr;
         for (auto& slot : compaction_jobs_) {
             if (!slot || slot->busy) continue;
-            const auto due = [this]() -> result<bool> { return pick(*versions_.tables()).has_value(); };
+            const auto due = [&]() -> result<bool> { return pick(*tables).has_value(); };
             if (!caught(directory_, due).value_or(false)) return nullptr;
-            slot->busy = true;
+            slot->busy = slot->waits = true;
             return &*slot;
         }
         return nullptr;
     }
 
     [[nodiscard]] std::optional<compaction_choice> pick(const table_set<Alloc>& tables) const {
-        if (stopping_ || !health_.good() || compactions_waiting_ != 0 || compacting_.pausing()) return std::nullopt;
+        if (stopping_ || !health_.good() || compactions_waiting_ != 0) return std::nullopt;
         return picker_.pick(tables, readers_wait_);
     }
     [[nodiscard]] std::unique_ptr<const compaction<Alloc>> begin_due() {
+        if (compacting_.pausing()) return nullptr;
         auto tables = versions_.tables();
         const auto picked = pick(*tables);
         return picked ? picker_.begin(std::move(tables), *picked) : nullptr;
@@ -275,83 +281,112 @@ private:
 
     // --- the jobs
 
+    // A job that has threads to run in does one thing at a time and then stands in line again: whoever else has jobs on
+    // the executor, other databases included, gets a turn, also when this one pauses again and again.
     void run_flushes(job& self) {
-        for (;;) {
-            {
-                const std::lock_guard guard(mutex_);
-                reclaim_due_ = false;  // what is let go from now on may come too late for this time
-            }
-            versions_.reclaim();
-            memory_.update(versions_);
-            std::shared_ptr<const db_memtable<Alloc>> oldest;
-            {
-                const std::lock_guard guard(mutex_);
-                if (flush_due()) {
-                    oldest = oldest_frozen();
-                    retry_at_once_ = false;
-                } else if (!reclaim_due_ || stopping_) {
-                    self.busy = false;
-                    changed_.notify_all();
-                    return;
-                }
-            }
-            if (!oldest) continue;
-            auto done = caught(directory_, [&] { return maker_.flush(*oldest); });
-            oldest.reset();
-            std::unique_lock guard(mutex_);
-            ++flushes_ended_;
-            readers_wait_ = false;
-            if (done) {
-                flushing_ = {};
-            } else {
-                last_flush_failure_ = copy_of(done.error());
-                note_trouble(std::move(done).error(), flushing_);
-                ++flush_failures_;
-            }
-            changed_.notify_all();
-            if (flushing_.trouble && runs_beside())
-                changed_.wait_until(guard, flushing_.retry, [this] { return stopping_ || retry_at_once_; });
-            guard.unlock();
-            report_trouble();
+        while (flush_one(self)) {
             schedule();
+            if (runs_beside()) return stand_in_line(self);
         }
     }
-
     void run_compactions(job& self) {
-        for (;;) {
-            std::unique_ptr<const compaction<Alloc>> work;
-            {
-                std::unique_lock guard(mutex_);
-                if (compacting_.trouble && runs_beside())
-                    changed_.wait_until(guard, compacting_.retry, [this] { return stopping_.load(); });
-                auto begun = caught(directory_, [this]() -> result<decltype(work)> { return begin_due(); });
-                if (begun) work = *std::move(begun);
-                if (!work) {
-                    self.busy = false;
-                    changed_.notify_all();
-                    return;
-                }
-            }
-            auto done = caught(directory_, [&] { return maker_.compact(*work, stopping_); });
-            {
-                const std::lock_guard guard(mutex_);
-                if (done) {
-                    if (!halted_) compacting_.trouble.reset();
-                    compacting_.pause = shortest_pause;
-                } else if (done.error().code != errc::closed) {
-                    if (is_damage(done.error().code)) {
-                        picker_.leave_out_inputs(*work);
-                        halted_.store(true, std::memory_order_relaxed);
-                    }
-                    note_trouble(std::move(done).error(), compacting_);
-                }
-                end(*work);
-            }
-            work.reset();
-            versions_.reclaim();
-            report_trouble();
+        while (compact_one(self)) {
             schedule();
+            if (runs_beside()) return stand_in_line(self);
         }
+    }
+    void stand_in_line(job& self) {
+        {
+            const std::lock_guard guard(mutex_);
+            self.waits = true;
+            changed_.notify_all();
+        }
+        executor_.submit(self);  // which may run it to its end meanwhile: nothing of this object is used any more
+    }
+
+    // These return whether there may be more to do. If not, the job is no longer busy, and this object may be gone.
+
+    bool flush_one(job& self) {
+        {
+            const std::lock_guard guard(mutex_);
+            reclaim_due_ = false;  // what is let go from now on may come too late for this time
+        }
+        versions_.reclaim();
+        memory_.update(versions_);
+        std::shared_ptr<const db_memtable<Alloc>> oldest;
+        {
+            const std::lock_guard guard(mutex_);
+            self.waits = false;
+            if (flush_due()) {
+                oldest = oldest_frozen();
+                retry_at_once_ = false;
+            } else if (!reclaim_due_ || stopping_) {
+                return ended(self);
+            }
+        }
+        if (!oldest) return true;
+        auto done = caught(directory_, [&] { return maker_.flush(*oldest); });
+        oldest.reset();
+        std::unique_lock guard(mutex_);
+        ++flushes_ended_;
+        readers_wait_ = false;
+        if (done) {
+            flushing_ = {};
+        } else {
+            last_flush_failure_ = copy_of(done.error());
+            note_trouble(std::move(done).error(), flushing_);
+            ++flush_failures_;
+        }
+        changed_.notify_all();
+        if (flushing_.trouble && runs_beside())
+            changed_.wait_until(guard, flushing_.retry, [this] { return stopping_ || retry_at_once_; });
+        guard.unlock();
+        report_trouble();
+        return true;
+    }
+
+    bool compact_one(job& self) {
+        std::unique_ptr<const compaction<Alloc>> work;
+        {
+            std::unique_lock guard(mutex_);
+            self.waits = false;
+            if (compacting_.pausing() && runs_beside()) {
+                changed_.wait_until(guard, compacting_.retry, [this] { return stopping_ || flush_job_.waits; });
+                if (flush_job_.waits && !stopping_) return true;  // perhaps for this very thread
+            }
+            auto begun = caught(directory_, [this]() -> result<decltype(work)> { return begin_due(); });
+            if (begun) work = *std::move(begun);
+            if (!work) return ended(self);
+        }
+        auto done = caught(directory_, [&] { return maker_.compact(*work, stopping_); });
+        {
+            const std::lock_guard guard(mutex_);
+            if (done) {
+                if (!halted_) compacting_.trouble.reset();
+                compacting_.pause = shortest_pause;
+            } else if (done.error().code != errc::closed) {
+                if (is_damage(done.error().code)) {
+                    static_cast<void>(caught(directory_, [&]() -> result<void> {
+                        picker_.leave_out_inputs(*work);
+                        return {};
+                    }));
+                    halted_.store(true, std::memory_order_relaxed);
+                }
+                note_trouble(std::move(done).error(), compacting_);
+            }
+            end(*work);
+        }
+        work.reset();
+        versions_.reclaim();
+        report_trouble();
+        return true;
+    }
+
+    // Requires the lock, and is the last thing that a job does.
+    bool ended(job& self) {
+        self.busy = false;
+        changed_.notify_all();
+        return false;
     }
 
     [[nodiscard]] static bool is_damage(errc code) noexcept {

@@ -42,8 +42,10 @@ public:
     /// Before anything is locked: makes the directory, or refuses what can be refused without a trace.
     static result<void> prepare_directory(io::file_system& fs, std::string_view directory, const options& opts) {
         if (opts.read_only) return {};
-        if (opts.create_if_missing) return make_directories(fs, directory);
+        if (opts.create_if_missing && !opts.error_if_exists) return make_directories(fs, directory);
         const auto contents = directory_contents::read(fs, directory);
+        if (contents && contents->database() && opts.error_if_exists) return there_is_one(directory);
+        if (opts.create_if_missing) return make_directories(fs, directory);
         if (!contents) return contents.error();
         if (!contents->database()) return failure(errc::not_found, "there is no database").in(directory);
         return {};
@@ -54,8 +56,7 @@ public:
     result<recovery_report> recover() {
         auto contents = directory_contents::read(fs_, directory_);
         if (!contents) return std::move(contents).error();
-        if (contents->database() && options_.error_if_exists)
-            return failure(errc::exists, "there is a database already").in(directory_);
+        if (contents->database() && options_.error_if_exists) return there_is_one(directory_);
         auto frozen = contents->frozen_logs.empty() ? nullptr : writes_.new_memtable();
         auto memtable = writes_.new_memtable();
         log_replay<Alloc> logs(fs_, mode(), alloc_);
@@ -106,6 +107,10 @@ public:
 private:
     static constexpr unsigned quiet_attempts = 2;
     static constexpr unsigned most_attempts = 1000;
+
+    [[nodiscard]] static error there_is_one(std::string_view directory) noexcept {
+        return failure(errc::exists, "there is a database already").in(directory);
+    }
 
     struct loaded {
         std::vector<manifest_line> lines;

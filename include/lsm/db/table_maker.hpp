@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <lsm/core/caught.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/db/compact.hpp>
 #include <lsm/db/compaction.hpp>
@@ -69,12 +70,14 @@ public:
     /// Replayed over the table that its memtable became, a log changes nothing; replayed over a newer one it would. So
     /// none may be left when the next table is listed.
     result<void> remove_logs(const std::vector<std::string>& paths) {
-        for (const std::string& path : paths) {
-            if (auto removed = io::remove_if_present(fs_, path); !removed)
-                return health_.poison(std::move(removed).error());
-            if (auto synced = io::sync_directory(fs_, directory_); !synced)
-                return health_.poison(std::move(synced).error());
-        }
+        auto removed = caught(directory_, [&]() -> result<void> {
+            for (const std::string& path : paths) {
+                if (auto gone = io::remove_if_present(fs_, path); !gone) return gone;
+                if (auto synced = io::sync_directory(fs_, directory_); !synced) return synced;
+            }
+            return {};
+        });
+        if (!removed) return health_.poison(std::move(removed).error());
         return {};
     }
     [[nodiscard]] std::vector<std::string> log_paths(const db_memtable<Alloc>& frozen) const {

@@ -19,8 +19,8 @@ namespace lsm::detail {
 /// The current version, and those that are history but may still be read.
 ///
 /// A reader takes the version and then the visible sequence, without a lock; what it sees is then fixed. Old versions
-/// go in reclaim(), when no reader can be in them and no pin holds them, so that it is maintenance and not a reader
-/// that frees memory and closes files.
+/// go in reclaim(), when no reader can be in them and no pin holds them, so that it is mostly maintenance and not a
+/// reader that frees memory and closes files.
 template <class Alloc>
 class version_store {
     using version_pointer = std::shared_ptr<const version<Alloc>>;

@@ -85,6 +85,8 @@ public:
     [[nodiscard]] const version<Alloc>& operator*() const noexcept { return *held_; }
     [[nodiscard]] const version<Alloc>* operator->() const noexcept { return held_.get(); }
     [[nodiscard]] sequence at() const noexcept { return at_; }
+    /// Whether it was taken of the database with this bell.
+    [[nodiscard]] bool of(const release_bell* bell) const noexcept { return bell_.get() == bell; }
 
 private:
     void release() noexcept {

@@ -135,7 +135,8 @@ public:
 
 private:
     static void tell(waiting_write& who, int what) noexcept {
-        who.state_.store(what, std::memory_order_release);
+        // In the one order of all: notify_one() looks for waiters next, and must not look before.
+        who.state_.store(what, std::memory_order_seq_cst);
         who.state_.notify_one();
     }
 

@@ -13,9 +13,15 @@ namespace lsm::io {
 
 /// Where the work that a database does behind its caller's back runs: flushes and compactions.
 /// Implementations: thread_executor, inline_executor.
+///
+/// Several databases may share one. A job of theirs does one flush or compaction, or pauses for some seconds behind one
+/// that failed, and then submits itself again: jobs that are run in their order all get their turns. Every job that is
+/// submitted must be run, or close() waits for it for ever; also while another thread is in close(). No job of the
+/// caller's own may wait for a database whose jobs may have to wait for it.
 class executor {
 public:
-    /// Something to run. Belongs to whoever submits it, and is not submitted again before it has begun to run.
+    /// Something to run. Belongs to whoever submits it, and is not submitted again before it has begun to run; when it
+    /// runs it may submit itself.
     class job {
     public:
         virtual void run() noexcept = 0;
@@ -30,7 +36,7 @@ public:
 
     virtual ~executor() = default;
 
-    /// Runs `what` once, now or later. Many threads may submit. Must not throw.
+    /// Runs `what` once, now or later. Many threads may submit. Must not throw, nor wait for other jobs.
     virtual void submit(job& what) = 0;
     /// How many jobs run beside their submitter; 0 if a job runs inside submit(), which can change with a submit().
     [[nodiscard]] virtual unsigned threads() const noexcept = 0;

@@ -43,7 +43,10 @@ public:
         const auto found = files_.find(name);
         if (mode == open_mode::create_exclusive) {
             if (const int problem = cannot_create(name); problem != 0) return detail::system_failure("open", problem);
-            return opened(files_.emplace(name, std::make_shared<std::string>()).first->second, true);
+            decltype(files_) fresh;
+            const handle out = opened(fresh.emplace(name, std::make_shared<std::string>()).first->second, true);
+            files_.merge(fresh);  // takes no memory: there is a file only if it is open
+            return out;
         }
         if (directories_.contains(name)) return detail::failure(errc::invalid_argument, "not a regular file");
         if (found == files_.end()) return detail::system_failure("open", ENOENT);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +68,10 @@ public:
     }
 
     result<void> allocate(handle file, std::uint64_t size) override {
+        // Beyond the limit there is a signal, and not only an error.
+        rlimit most;
+        if (::getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur != RLIM_INFINITY && size > most.rlim_cur)
+            return detail::system_failure("fallocate", EFBIG);
 #if defined(__APPLE__)
         return truncate(file, size);
 #else
@@ -239,8 +244,13 @@ private:
 
 /// The file system that is used where options name no other.
 [[nodiscard]] inline posix_file_system& default_file_system() noexcept {
-    static posix_file_system system;
-    return system;
+    // Never destroyed: a database or cursor that lives until the end of the program may outlive what is.
+    static union immortal {
+        posix_file_system system;
+        immortal() : system() {}
+        ~immortal() {}
+    } kept;
+    return kept.system;
 }
 
 }  // namespace lsm::io

@@ -21,7 +21,7 @@ class key_filter {
     using word = std::atomic<std::uint64_t>;
 
 public:
-    key_filter(std::size_t bytes, const Alloc& alloc) : words_(bytes / sizeof(word), alloc) {}
+    key_filter(std::size_t size_bytes, const Alloc& alloc) : words_(size_bytes / sizeof(word), alloc) {}
 
     /// What add() needs of a key, whose word is on its way into the processor's cache then.
     [[nodiscard]] std::uint64_t fetch(bytes_view key) const noexcept {

@@ -10,6 +10,7 @@
 
 #include <lsm/core/batch_coding.hpp>
 #include <lsm/core/bytes.hpp>
+#include <lsm/core/caught.hpp>
 #include <lsm/core/coding.hpp>
 #include <lsm/core/crc32.hpp>
 #include <lsm/core/result.hpp>
@@ -27,7 +28,8 @@ namespace lsm::wal {
 /// then nothing on the disk changes, and a missing log stays missing.
 ///
 /// The first failed write or sync is the last thing the writer does: every later call returns that error. Only a full
-/// disk is forgiven, if the piece of a record that it left can be taken away again.
+/// disk is forgiven, if the piece of a record that it left can be taken away again. What a file system throws while it
+/// writes or syncs passes through, and is a failure like others.
 template <class Alloc>
 class basic_writer {
 public:
@@ -61,7 +63,7 @@ public:
     /// Errors: too_large for more than 2^32-1 bytes; short_input, bad_type or trailing_bytes for what is no write
     /// batch; no_space; io.
     result<void> append(bytes_view batch) {
-        if (failure_) return *failure_;
+        if (auto good = check(); !good) return good;
         if (batch.size() > max_length)
             return detail::failure(errc::too_large, "a write batch has at most 2^32-1 bytes");
         if (auto checked = detail::check_batch(batch); !checked) return checked;  // or the log could not be read again
@@ -82,14 +84,14 @@ public:
     /// `mapped`: into space that is reserved and mapped, a piece of what preallocate() asked for, as
     /// io::file::map_ahead() has it; where that cannot be had, written.
     result<void> append_record(bool mapped = false) {
-        if (failure_) return *failure_;
+        if (auto good = check(); !good) return good;
         if (!log_.is_open())
             if (auto started = start(); !started) return started;
         if (mapped && log_.mapped_ahead() < record_.size()) map_ahead();
         const bytes_view batch = bytes_view(record_).substr(detail::log_header_bytes);
         detail::store_le(record_.data(), static_cast<std::uint32_t>(batch.size()));
         detail::store_le(record_.data() + 4, crc32(batch));
-        auto written = log_.append(record_);
+        auto written = in_doubt([this] { return log_.append(record_); });
         const std::uint64_t size = record_.size();
         if (record_.capacity() > largest_kept) record_ = basic_bytes<Alloc>(record_.get_allocator());
         if (!written) return take_back(std::move(written).error());
@@ -101,21 +103,22 @@ public:
 
     /// Everything appended is on the disk.
     result<void> sync() {
-        if (failure_) return *failure_;
+        if (auto good = check(); !good) return good;
         if (synced_) return {};
         if (auto named = sync_name(); !named) return named;
         if (preallocation_ != 0 && len_ >= allocated_) {
             allocated_ = len_ + preallocation_;
-            if (!log_.allocate(allocated_)) allocated_ += preallocation_;  // not all disks can: no harm, try it later
+            const auto reserved = in_doubt([this] { return log_.allocate(allocated_); });
+            if (!reserved) allocated_ += preallocation_;  // not all disks can: no harm, try it later
         }
         return sync_bytes();
     }
 
     /// Syncs and closes the log, of which path() then is all that is left.
     result<void> close() {
-        if (failure_) {
+        if (auto good = check(); !good) {
             static_cast<void>(log_.close());
-            return *failure_;
+            return good;
         }
         if (auto cut = give_back(); !cut) return fail(std::move(cut).error());
         if (auto named = sync_name(); !named) return named;
@@ -126,15 +129,14 @@ public:
     /// Gives the log another name, durably, and closes it: the writer goes on with a log that is not there yet. After
     /// an error the log has the old name, or failure() says why the writer has stopped.
     result<void> rotate(std::string_view to) {
-        if (failure_) return *failure_;
+        if (auto good = check(); !good) return good;
         if (!log_.is_open())
             if (auto started = start(); !started) return started;
         static_cast<void>(give_back());  // or it reads as well with zeros at its end
         if (auto synced = sync_bytes(); !synced) return synced;
         if (auto renamed = fs_->rename(path_, to); !renamed) return std::move(renamed).error().in(path_);
         exists_ = false;
-        if (auto synced = io::sync_directory(*fs_, detail::parent_directory(path_)); !synced)
-            return fail(std::move(synced).error());
+        if (auto synced = sync_directory(); !synced) return fail(std::move(synced).error());
         static_cast<void>(log_.close());  // everything in it is on the disk
         name_synced_ = true;
         can_map_ = true;
@@ -155,6 +157,21 @@ private:
     static constexpr std::uint64_t largest_mapped = 1024;
     static constexpr std::size_t largest_kept = std::size_t{1} << 20;
 
+    // Ok, or why the writer has stopped.
+    result<void> check() {
+        if (doubtful_ && !failure_) failure_ = detail::out_of_memory(path_);
+        if (failure_) return *failure_;
+        return {};
+    }
+    // For `work` behind which, if it throws, nobody knows what the file has.
+    template <class Work>
+    result<void> in_doubt(Work work) {
+        doubtful_ = true;
+        auto done = work();
+        doubtful_ = false;
+        return done;
+    }
+
     void map_ahead() {
         const std::uint64_t size = std::min(preallocation_, largest_map);
         if (!can_map_ || record_.size() > std::min(size, largest_mapped)) return;
@@ -172,14 +189,16 @@ private:
 
     result<void> sync_name() {
         if (name_synced_) return {};
-        if (auto synced = io::sync_directory(*fs_, detail::parent_directory(path_)); !synced)
-            return fail(std::move(synced).error());
+        if (auto synced = sync_directory(); !synced) return fail(std::move(synced).error());
         name_synced_ = true;
         return {};
     }
+    result<void> sync_directory() {
+        return in_doubt([this] { return io::sync_directory(*fs_, detail::parent_directory(path_)); });
+    }
     result<void> sync_bytes() {
         if (synced_) return {};
-        if (auto done = log_.sync_data(); !done) return fail(std::move(done).error());
+        if (auto done = in_doubt([this] { return log_.sync_data(); }); !done) return fail(std::move(done).error());
         synced_ = true;
         return {};
     }
@@ -199,16 +218,14 @@ private:
             static_cast<void>(fs_->remove(temporary));
             return done.error().code == errc::no_space ? std::move(done) : fail(std::move(done).error());
         }
-        if (auto synced = io::sync_directory(*fs_, detail::parent_directory(path_)); !synced)
-            return fail(std::move(synced).error());
+        if (auto synced = sync_directory(); !synced) return fail(std::move(synced).error());
         log_ = *std::move(fresh);
         return {};
     }
 
     result<void> create() {
         auto fresh = io::file::open(*fs_, path_, io::open_mode::create_exclusive);
-        if (!fresh)
-            return fresh.error().code == errc::no_space ? std::move(fresh).error() : fail(std::move(fresh).error());
+        if (!fresh) return std::move(fresh).error();
         exists_ = true;
         name_synced_ = false;
         log_ = *std::move(fresh);
@@ -230,10 +247,11 @@ private:
     LSM_COLD result<void> take_back(error why) {
         if (why.code != errc::no_space || !log_.truncate(len_)) return fail(std::move(why));
         allocated_ = len_;
+        synced_ = false;  // or the piece could be there again after a power cut, in a log that counts as synced
         return why;
     }
     LSM_COLD result<void> fail(error why) {
-        failure_ = why;
+        failure_ = detail::copy_of(why);
         return why;
     }
 
@@ -247,6 +265,7 @@ private:
     bool name_synced_ = true;      // and will have it after a crash
     bool synced_ = true;
     bool can_map_ = true;  // as far as this file has shown
+    bool doubtful_ = false;
     basic_bytes<Alloc> record_;
     std::optional<error> failure_;
 };
