@@ -1,15 +1,40 @@
 #include <lsm/wal/format.hpp>
 
+#include <iterator>
+#include <random>
+
+#include <lsm/core/hex.hpp>
 #include <lsm/io/memory_file_system.hpp>
 #include <lsm/wal/reader.hpp>
 #include <lsm/wal/writer.hpp>
 
 #include "support/catch.hpp"
 #include "support/raw_bytes.hpp"
+#include "support/seed.hpp"
 #include "wal/logs.hpp"
 
 using lsm::bytes;
+using lsm::bytes_view;
+using lsm::detail::record_search;
 using namespace lsm::test;
+
+namespace {
+
+bool intact_by_definition(bytes_view in) {
+    if (in.size() <= lsm::detail::log_header_bytes) return false;
+    const auto header = lsm::detail::log_record_header::read(in.data());
+    in.remove_prefix(lsm::detail::log_header_bytes);
+    if (header.length == 0 || header.length > in.size()) return false;
+    const bytes_view payload = in.substr(0, header.length);
+    return lsm::crc32(payload) == header.crc && lsm::detail::check_batch(payload);
+}
+
+bool torn(const bytes& in) {
+    record_search search(in, in.size());
+    return lsm::detail::torn_tail(in, 0, search);
+}
+
+}  // namespace
 
 TEST_CASE("log format: the record vectors of the format page are written and read") {
     struct vector {
@@ -33,26 +58,63 @@ TEST_CASE("log format: a search finds an intact record at any offset and only th
     const bytes record = raw_log_record(raw_batch({{"key", "value"}}));
     for (std::size_t before = 0; before < 20; ++before) {
         const bytes in = bytes(before, '\xee') + record + "rest";
-        lsm::detail::record_search search(in.size());
-        CHECK(search.find(in, 0) == before);
-        CHECK(search.find(in, before) == before);
-        CHECK_FALSE(search.find(in, before + 1).has_value());
+        record_search search(in, in.size());
+        CHECK(search.find(0) == before);
+        CHECK(search.find(before) == before);
+        CHECK_FALSE(search.find(before + 1).has_value());
         CHECK_FALSE(search.exhausted());
     }
     for (std::size_t length = 0; length < record.size(); ++length) {
-        lsm::detail::record_search search(length);
-        CHECK_FALSE(search.find(record.substr(0, length), 0).has_value());
+        const bytes in = record.substr(0, length);
+        record_search search(in, length);
+        CHECK_FALSE(search.find(0).has_value());
+        CHECK_FALSE(search.find(length).has_value());
     }
 }
 
-namespace {
-
-bool torn(const bytes& in) {
-    lsm::detail::record_search search(in.size());
-    return lsm::detail::torn_tail(in, search);
+TEST_CASE("log format: a search finds what the definition of an intact record says, from every offset") {
+    const auto seed = seed_or(11);
+    INFO("seed " << seed);
+    std::mt19937_64 random(seed);
+    const bytes good = raw_log_record(raw_batch({{"k", "v"}, {"", std::nullopt}}));
+    bytes bad = good;
+    bad[5] ^= 1;
+    const bytes pieces[] = {
+        good,
+        bad,
+        good.substr(0, good.size() - 1),
+        raw_log_record(u32(0)),                                        // a batch of nothing
+        raw_log_record(u32(0) + bytes(1, '\0')),                       // and more behind it
+        raw_log_record(""),                                            // no record, though its CRC is good
+        raw_log_record("abc"),                                         // too short for a count
+        raw_log_record(u32(2) + "\x01" + u32(0)),                      // an operation is missing
+        raw_log_record(u32(1) + "\x02" + u32(0)),                      // a type there is not
+        raw_log_record(raw_batch({{"k", "v"}}) + "x"),                 // bytes too many
+        raw_log_record(raw_batch({{"inner", good + bad}, {"", ""}})),  // records in a value
+        raw_log_record(bytes("\x01\0\0\0\0\x20\0\0\0", 9) + good),     // and in a key that is too long
+        bytes(9, '\0'),
+        u32(3) + u64(20) + u32(3) + u64(11),
+        u32(20),
+        "\x01",
+    };
+    for (int round = 0; round < 1000; ++round) {
+        bytes in;
+        for (auto n = random() % 7; n > 0; --n) in += pieces[random() % std::size(pieces)];
+        if (!in.empty() && random() % 2 == 0) in[random() % in.size()] ^= static_cast<char>(1 << random() % 8);
+        record_search search(in, in.size());
+        std::optional<std::size_t> expected;
+        std::vector<std::optional<std::size_t>> found(in.size() + 1);
+        for (std::size_t at = 0; at <= in.size(); ++at) found[at] = search.find(at);
+        REQUIRE_FALSE(search.exhausted());
+        for (std::size_t at = in.size() + 1; at-- > 0;) {
+            const bool here = intact_by_definition(bytes_view(in).substr(at));
+            if (here) expected = at;
+            INFO("round " << round << ", at " << at << " of " << lsm::hex(in));
+            REQUIRE(found[at] == expected);
+            REQUIRE(search.intact(at) == here);
+        }
+    }
 }
-
-}  // namespace
 
 TEST_CASE("log format: what a crash leaves is a torn tail and what stands in front of intact records is not") {
     const bytes record = raw_log_record(raw_batch({{"key", "value"}}));

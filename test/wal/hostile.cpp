@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 #include <random>
 
 #include <lsm/io/memory_file_system.hpp>
@@ -30,6 +31,7 @@ constexpr std::chrono::seconds patience{20};
 struct outcome {
     std::optional<lsm::error> failure;
     std::uint64_t records = 0;
+    std::uint64_t cut_bytes = 0;
 };
 
 // Reads the log to its end; requires memory in proportion to it, and patience.
@@ -48,6 +50,7 @@ outcome read_hostile(const bytes& log, recovery mode) {
             if (out.failure || !*record) break;
             ++out.records;
         }
+        out.cut_bytes = reader.cut_bytes();
     }
     CHECK(std::chrono::steady_clock::now() - start < patience);
     CHECK(memory.peak_bytes < 4 * log.size() + (256 << 10));
@@ -63,7 +66,7 @@ bytes repeated(const bytes& unit) {
 
 }  // namespace
 
-TEST_CASE("hostile log: batches that all reach to the end of the file exhaust the search and are called damage") {
+TEST_CASE("hostile log: batches with wrong CRCs that all reach to the end of the file are told from records") {
     // At each of many offsets stands the header of a record that is a batch with one value up to the end of the file,
     // and has a wrong CRC: each asks for a CRC over all that follows.
     constexpr std::size_t unit = 8 + 4 + 1 + 4 + 4;
@@ -73,10 +76,61 @@ TEST_CASE("hostile log: batches that all reach to the end of the file exhaust th
         const std::size_t left = (units - i) * unit;
         log += u32(left - 8) + u32(0x12345678) + u32(1) + bytes(1, '\0') + u32(0) + u32(left - unit);
     }
-    CHECK(read_hostile(log, recovery::strict_tail).failure->code == errc::corruption);
+    CHECK_FALSE(read_hostile(log, recovery::strict_tail).failure);
     CHECK(read_hostile(log, recovery::absolute).failure->code == errc::corruption);
     CHECK_FALSE(read_hostile(log, recovery::point_in_time).failure);
     CHECK_FALSE(read_hostile(log, recovery::salvage).failure);
+    const auto damaged = read_hostile(log + raw_log_record(raw_batch({{"a", "1"}})), recovery::strict_tail);
+    REQUIRE(damaged.failure);
+    CHECK(damaged.failure->code == errc::corruption);
+}
+
+namespace {
+
+// Tombstones, and in the key of each the header of a record with a good CRC and the count of its batch, which those
+// behind it are in turn; the last operation is none. All that can be learnt without reading a batch speaks for it.
+bytes nested_records(std::size_t depth) {
+    bytes backwards = "\x02";
+    const auto in_front = [&](bytes piece) { backwards.append(piece.rbegin(), piece.rend()); };
+    for (std::size_t inside = 1; inside <= depth; ++inside) {
+        in_front(u32(inside));
+        const bytes payload(backwards.rbegin(), backwards.rend());
+        in_front(bytes(1, '\x01') + u32(12) + u32(payload.size()) + u32(lsm::crc32(payload)));
+    }
+    in_front(bytes(8, '\0'));
+    return {backwards.rbegin(), backwards.rend()};
+}
+
+}  // namespace
+
+TEST_CASE("hostile log: of records with good CRCs that lie in each other a bounded number of operations is read") {
+    // All of them have depth * depth / 2 operations, and eight for each byte of the file are read.
+    for (const std::size_t depth : {200u, 400u, 2000u}) {
+        const bytes log = nested_records(depth);
+        const bool gives_up = depth * (depth - 1) / 2 > 8 * log.size();
+        CHECK(gives_up == (depth != 200));
+        lsm::detail::record_search search(log, log.size());
+        CHECK_FALSE(search.find(1).has_value());
+        CHECK(search.exhausted() == gives_up);
+        const auto strict = read_hostile(log, recovery::strict_tail);
+        CHECK(strict.failure.has_value() == gives_up);
+        if (strict.failure) CHECK(strict.failure->code == errc::corruption);
+        for (const bytes& end : {bytes(), raw_log_record(raw_batch({{"a", "1"}}))}) {
+            const auto salvaged = read_hostile(log + end, recovery::salvage);
+            CHECK_FALSE(salvaged.failure);
+            if (!gives_up) CHECK(salvaged.records == (end.empty() ? 0 : 1));
+        }
+    }
+}
+
+TEST_CASE("hostile log: salvage does not compute for each damaged record the CRC of all that follows") {
+    constexpr std::size_t pairs = 120'000;
+    const bytes good = raw_log_record(raw_batch({{"key", "value"}}));
+    const std::size_t pair = 8 + 4 + 1 + 4 + good.size();
+    bytes log;
+    for (std::size_t i = 0; i < pairs; ++i)
+        log += u32((pairs - i) * pair - 8) + u32(0x12345678) + u32(1) + bytes(1, '\x01') + u32(good.size()) + good;
+    CHECK(read_hostile(log, recovery::salvage).records == pairs);
 }
 
 TEST_CASE("hostile log: long batches that begin at every few bytes are not all read to their end") {
@@ -123,6 +177,36 @@ TEST_CASE("hostile log: what is torn of an array of small numbers is no damage")
                 CHECK_FALSE(read.failure);
                 CHECK(read.records == 1);
             }
+}
+
+TEST_CASE("hostile log: what is torn of a large array of small numbers in rows is no damage") {
+    // Nearly every row looks like a record whose batch has very many operations.
+    std::mt19937_64 random(7);
+    using row = bytes (*)(std::size_t, std::mt19937_64&);
+    const row rows[] = {
+        [](std::size_t, std::mt19937_64& r) { return u32(3) + u64(r() % 100); },
+        [](std::size_t i, std::mt19937_64& r) { return u32(7) + u32(i % 10) + u64(r() % 300); },
+        [](std::size_t, std::mt19937_64&) { return u32(1) + little_endian(0, 2) + u32(260); },
+    };
+    const bytes first = raw_log_record(raw_batch({{"a", "1"}}));
+    for (std::size_t kind = 0; kind < std::size(rows); ++kind)
+        for (const std::size_t size : {1'000'000u, 2'000'000u}) {
+            bytes value;
+            for (std::size_t i = 0; value.size() < size; ++i) value += rows[kind](i, random);
+            const bytes log = first + raw_log_record(raw_batch({{"rows", value}}));
+            for (const std::size_t lost : {512u, 4096u})
+                for (const std::size_t zeros : {std::size_t{0}, hostile_bytes}) {
+                    const auto place = 1 + static_cast<std::size_t>(random() % (log.size() / lost - 2));
+                    INFO("rows " << kind << ", " << size << " bytes, " << lost << " lost at " << place * lost
+                                 << ", zeros " << zeros);
+                    bytes torn = log + bytes(zeros, '\0');
+                    std::fill_n(torn.begin() + static_cast<std::ptrdiff_t>(place * lost), lost, '\0');
+                    const auto read = read_hostile(torn, recovery::strict_tail);
+                    CHECK_FALSE(read.failure);
+                    CHECK(read.records == 1);
+                    CHECK(read.cut_bytes == torn.size() - first.size());
+                }
+        }
 }
 
 TEST_CASE("hostile log: a long end of zeros is not read into memory") {

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <new>
 
 #include <lsm/core/hex.hpp>
 #include <lsm/io/memory_file_system.hpp>
@@ -246,6 +247,31 @@ TEST_CASE("log reader: takes its memory from its allocator and gives it back") {
     }
 }
 
+TEST_CASE("log reader: memory that runs out at any allocation is thrown and leaks nothing") {
+    using reader_type = lsm::wal::basic_reader<logged_allocator<std::byte>>;
+    const auto log = five_records();
+    lsm::io::memory_file_system fs;
+    write_file(fs, log_path, with_flip(log.raw, log.starts[1] + 9));
+    allocation_log memory;
+    for (const auto mode : all_modes) {
+        const auto read_all = [&] {
+            auto reader = must(reader_type::open(open_file(fs, log_path), mode, logged_allocator<std::byte>(memory)));
+            for (auto record = reader.next(); record && *record; record = reader.next()) {
+            }
+        };
+        memory.reset();
+        read_all();
+        const auto all = memory.allocations;
+        CHECK(all > 2);
+        for (std::size_t fail_at = 0; fail_at < all; ++fail_at) {
+            memory.reset();
+            memory.fail_at = fail_at;
+            CHECK_THROWS_AS(read_all(), std::bad_alloc);
+            CHECK(memory.live_bytes == 0);
+        }
+    }
+}
+
 TEST_CASE("log reader: a moved one goes on where it stood") {
     const auto log = five_records();
     lsm::io::memory_file_system fs;
@@ -255,4 +281,17 @@ TEST_CASE("log reader: a moved one goes on where it stood") {
     auto moved = std::move(reader);
     CHECK(must(moved.next()) == log.payloads[1]);
     CHECK(moved.records() == 2);
+}
+
+TEST_CASE("log reader: one that was moved behind a defect goes on where it stood") {
+    const auto log = five_records();
+    lsm::io::memory_file_system fs;
+    write_file(fs, log_path, with_flip(with_flip(log.raw, log.starts[1] - 1), log.starts[4] - 1));
+    auto reader = must(lsm::wal::reader::open(open_file(fs, log_path), recovery::salvage));
+    CHECK(must(reader.next()) == log.payloads[1]);
+    auto moved = std::move(reader);
+    CHECK(must(moved.next()) == log.payloads[2]);
+    CHECK(must(moved.next()) == log.payloads[4]);
+    CHECK_FALSE(must(moved.next()).has_value());
+    CHECK(moved.cut_ranges().size() == 2);
 }

@@ -1,12 +1,14 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include <lsm/core/batch_coding.hpp>
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/coding.hpp>
-#include <lsm/core/crc32.hpp>
+#include <lsm/core/crc32_prefixes.hpp>
 
 /// A log is records, one behind the other:
 ///
@@ -27,62 +29,72 @@ struct log_record_header {
     }
 };
 
-/// Looks for intact records at arbitrary offsets of damaged bytes. The work is bounded, whatever the bytes are: past
-/// eight times the size of the file it gives up.
+/// Looks for intact records at arbitrary offsets of the end of a log, `in`, which must outlive it. Each offset costs
+/// O(1): a batch is read only where the CRC is good, which is so by chance once in four billion times. In a file that
+/// was made for it, records with good CRCs can lie in each other: after as many operations as eight times the file has
+/// bytes the search gives up.
+template <class Alloc = std::allocator<std::byte>>
 class record_search {
 public:
-    explicit record_search(std::uint64_t file_size) noexcept
-        : crc_bytes_left_(8 * file_size), operations_left_(8 * file_size) {}
+    record_search(bytes_view in, std::uint64_t file_size, const Alloc& alloc = {})
+        : in_(in), alloc_(alloc), operations_left_(8 * file_size) {}
 
-    /// The first offset at or behind `from` at which an intact record starts. `in` goes to the end of the file.
-    [[nodiscard]] std::optional<std::size_t> find(bytes_view in, std::size_t from) noexcept {
-        if (zeros_ == nullptr) zeros_ = in.data() + (in.find_last_not_of('\0') + 1);
-        for (std::size_t at = from; at + log_header_bytes < in.size() && !exhausted_; ++at)
-            if (intact(in.substr(at))) return at;
+    /// The first offset at or behind `from` at which an intact record starts.
+    [[nodiscard]] std::optional<std::size_t> find(std::size_t from) {
+        const bytes_view in = in_;
+        for (std::size_t at = from; at + log_header_bytes < in.size(); ++at) {
+            if (!begins_like_record(in, at)) continue;
+            if (intact(at)) return at;
+            if (exhausted_) break;
+        }
         return std::nullopt;
+    }
+
+    /// Whether an intact record starts at `at`.
+    [[nodiscard]] bool intact(std::size_t at) {
+        if (exhausted_ || !begins_like_record(in_, at)) return false;
+        const auto header = log_record_header::read(in_.data() + at);
+        at += log_header_bytes;
+        if (!crcs_) crcs_.emplace(in_, alloc_);
+        return crcs_->of(at, header.length) == header.crc && is_batch({in_.data() + at, header.length});
     }
 
     /// Whether the search gave up, so that its "none" proves nothing.
     [[nodiscard]] bool exhausted() const noexcept { return exhausted_; }
 
 private:
-    // The batch is a witness of the record's length that costs less than the CRC, so it is read first.
-    bool intact(bytes_view in) noexcept {
-        const auto header = log_record_header::read(in.data());
-        in.remove_prefix(log_header_bytes);
-        if (header.length == 0 || header.length > in.size()) return false;
-        const bytes_view payload = in.substr(0, header.length);
-        return is_batch(payload) && spend(crc_bytes_left_, payload.size()) && crc32(payload) == header.crc;
+    // What the length and the first operation tell spares most bytes the CRC.
+    static bool begins_like_record(bytes_view in, std::size_t at) noexcept {
+        if (in.size() - at <= log_header_bytes) return false;
+        const auto length = log_record_header::read(in.data() + at).length;
+        if (length < batch_header_bytes || length > in.size() - at - log_header_bytes) return false;
+        const char* const batch = in.data() + at + log_header_bytes;
+        const std::size_t operations = length - batch_header_bytes;
+        const std::uint64_t count = load_le<std::uint32_t>(batch);
+        if (count == 0) return operations == 0;
+        if (count * smallest_operation > operations) return false;
+        const char* const first = batch + batch_header_bytes;
+        return static_cast<unsigned char>(*first) <= static_cast<unsigned char>(entry_type::tombstone) &&
+               load_le<std::uint32_t>(first + 1) <= operations - smallest_operation;
     }
 
-    // What small numbers look like, a count of very many operations, most of which stand in a preallocated end, is
-    // refused without reading them all.
     bool is_batch(bytes_view payload) noexcept {
         batch_reader batch(payload);
-        const auto fits = [&](std::size_t each) { return batch.left() <= (payload.size() - batch.offset()) / each; };
-        if (!fits(smallest_operation)) return false;
         bytes_view key;
         entry_view entry;
         while (batch.next(key, entry)) {
-            if (!spend(operations_left_, 1)) return false;
-            if (payload.data() + batch.offset() >= zeros_)
-                return payload.size() - batch.offset() == std::size_t{batch.left()} * operation_of_zeros;
+            exhausted_ = operations_left_ == 0;
+            if (exhausted_) return false;
+            --operations_left_;
         }
         return !batch.defect();
     }
 
-    bool spend(std::uint64_t& budget, std::uint64_t cost) noexcept {
-        if (cost > budget) exhausted_ = true;
-        if (exhausted_) return false;
-        budget -= cost;
-        return true;
-    }
-
     static constexpr std::size_t smallest_operation = 5;  // a tombstone of the empty key
-    static constexpr std::size_t operation_of_zeros = 9;  // a put of the empty key and value
 
-    const char* zeros_ = nullptr;  // from there on the file has nothing else
-    std::uint64_t crc_bytes_left_;
+    bytes_view in_;
+    [[no_unique_address]] Alloc alloc_;
+    std::optional<crc32_prefixes<Alloc>> crcs_;  // from the first offset on that needs one
     std::uint64_t operations_left_;
     bool exhausted_ = false;
 };
@@ -104,10 +116,12 @@ private:
     return batch.defect() == errc::short_input;
 }
 
-/// Whether the end of a log, from the first byte that belongs to no intact record on, is what a crash in the middle of
-/// a write leaves, and not damage in front of intact records. (All zeros are neither: they are a clean end.)
-[[nodiscard]] inline bool torn_tail(bytes_view in, record_search& search) noexcept {
-    return cut_off(in) || (!search.find(in, 1) && !search.exhausted());
+/// Whether the end of a log, `in` from `at` on, where the first byte is that belongs to no intact record, is what a
+/// crash in the middle of a write leaves, and not damage in front of intact records. (All zeros are neither: they are a
+/// clean end.) Requires a search of `in`.
+template <class Alloc>
+[[nodiscard]] bool torn_tail(bytes_view in, std::size_t at, record_search<Alloc>& search) {
+    return cut_off(in.substr(at)) || (!search.find(at + 1) && !search.exhausted());
 }
 
 }  // namespace lsm::detail

@@ -82,7 +82,6 @@ private:
           size_(size),
           mode_(mode),
           in_(*log_, size, alloc),
-          search_(size),
           rest_(alloc),
           cuts_(alloc) {}
 
@@ -93,6 +92,8 @@ private:
         if (!raw) return raw.error();
         const auto header = detail::log_record_header::read(raw->data());
         if (header.length == 0 || header.length > in_.left()) return std::nullopt;
+        // Where a defect is not the end, each may claim all that follows it: there the bounds of the search hold.
+        if (mode_ == recovery::salvage && search_ && !search_->intact(in_rest(start))) return std::nullopt;
         const auto payload = in_.take(header.length);
         if (!payload) return payload.error();
         if (crc32(*payload) != header.crc) return std::nullopt;
@@ -113,16 +114,15 @@ private:
             in_ = io::input<Alloc>(*log_, size_, alloc_, size_);
             return {};
         }
-        const bool first = rest_.empty();
+        const bool first = !search_;
         if (auto loaded = load_rest(start); !loaded) return loaded;
         if (first) return {};  // a writer may have gone on since the record was looked for
-        const bytes_view tail = rest_from(start);
         std::uint64_t resume = size_;
         if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");
-        if (mode_ == recovery::strict_tail && !detail::torn_tail(tail, search_))
+        if (mode_ == recovery::strict_tail && !detail::torn_tail(rest(), in_rest(start), *search_))
             return corrupt(start, "not an intact record, and not the torn end of a log");
         if (mode_ == recovery::salvage)
-            if (const auto found = search_.find(tail, 1)) resume = start + *found;
+            if (const auto found = search_->find(in_rest(start) + 1)) resume = rest_begin_ + *found;
         cuts_.push_back({start, resume - start});
         in_.skip(static_cast<std::size_t>(resume - in_.offset()));
         return {};
@@ -130,7 +130,7 @@ private:
 
     // Whether the file ends in zeros from `start` on; a preallocated end can be long, so it is not read into memory.
     result<bool> zeros_from(std::uint64_t start) const {
-        if (!rest_.empty()) return detail::all_zeros(rest_from(start));
+        if (search_) return detail::all_zeros(rest().substr(in_rest(start)));
         char piece[std::size_t{16} << 10];
         while (start < size_) {
             const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(sizeof piece, size_ - start));
@@ -144,16 +144,18 @@ private:
     // From the first defect on, what is left of the file is read from memory, so that it is read once however many
     // follow.
     result<void> load_rest(std::uint64_t start) {
-        if (rest_.empty()) {
+        if (!search_) {
             rest_.resize(static_cast<std::size_t>(size_ - start));
             if (auto read = log_->read_exactly(start, rest_); !read) return read;
             rest_begin_ = start;
+            search_.emplace(rest(), size_, alloc_);
         }
-        in_ = io::input<Alloc>(rest_from(start), start, alloc_);
+        in_ = io::input<Alloc>(rest().substr(in_rest(start)), start, alloc_);
         return {};
     }
-    [[nodiscard]] bytes_view rest_from(std::uint64_t start) const noexcept {
-        return bytes_view(rest_.data(), rest_.size()).substr(static_cast<std::size_t>(start - rest_begin_));
+    [[nodiscard]] bytes_view rest() const noexcept { return {rest_.data(), rest_.size()}; }
+    [[nodiscard]] std::size_t in_rest(std::uint64_t offset) const noexcept {
+        return static_cast<std::size_t>(offset - rest_begin_);
     }
 
     LSM_COLD error corrupt(std::uint64_t offset, bytes_view why) const {
@@ -165,9 +167,9 @@ private:
     std::uint64_t size_;
     recovery mode_;
     io::input<Alloc> in_;
-    detail::record_search search_;
     std::vector<char, typename std::allocator_traits<Alloc>::template rebind_alloc<char>> rest_;
     std::uint64_t rest_begin_ = 0;
+    std::optional<detail::record_search<Alloc>> search_;  // of the rest, as soon as there is one
     std::uint64_t records_ = 0;
     std::uint64_t end_ = 0;
     cuts cuts_;
