@@ -273,3 +273,19 @@ TEST_CASE("checkpoint: one that outlasts its database removes nothing of the nex
     must(next->close());
     CHECK(contents_of(must(lsm::db::open("db", how))) == entry_map{{"a", "1"}, {"b", "2"}, {"c", "3"}});
 }
+
+TEST_CASE("checkpoint: one that outlasts its database takes no table of the next one for its own") {
+    const bool extended = GENERATE(true, false);
+    const bool copied = GENERATE(false, true);
+    lsm::io::memory_file_system memory;
+    linking fs(memory);
+    rewrite(memory, "db", extended, {{"a", "old"}});
+    auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
+    fs.at_link = [&] {
+        must(db.close());
+        rewrite(memory, "db", extended, {{"a", "new"}});
+        return copied ? EXDEV : 0;
+    };
+    CHECK(must_fail(db.checkpoint("copy")).code == errc::stale);
+    CHECK_FALSE(image_of(memory, "copy").contains("MANIFEST"));
+}

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <lsm/db/db.hpp>
+#include <lsm/io/posix_file_system.hpp>
 
 #include "support/engines.hpp"
 #include "support/forwarding_file_system.hpp"
@@ -27,6 +28,15 @@ public:
         auto done = forwarding_file_system::list(path, each);
         if (at_list) at_list(each);
         return done;
+    }
+};
+
+/// Cannot link.
+class linkless final : public forwarding_file_system {
+public:
+    using forwarding_file_system::forwarding_file_system;
+    lsm::result<void> link(std::string_view, std::string_view) override {
+        return lsm::detail::system_failure("link", EXDEV);
     }
 };
 
@@ -155,22 +165,11 @@ TEST_CASE("read only: files that are read no more are closed") {
 
 TEST_CASE("read only: an id that is given out a second time is another table") {
     lsm::io::memory_file_system memory;
-    const auto write = [&](const char* value) {
-        // All tables go, so that the next open begins with 1 again.
-        auto writer = must(lsm::db::open("db", plain({.file_system = &memory})));
-        must(writer.del("a"));
-        must(writer.compact());
-        must(writer.close());
-        writer = must(lsm::db::open("db", plain({.file_system = &memory})));
-        must(writer.put("a", value));
-        must(writer.flush());
-        CHECK(writer.live_tables().front().id == 1);
-    };
-    write("old");
+    rewrite(memory, "db", true, {{"a", "old"}});
     auto reader = to_read(memory);
     CHECK(value_in(reader, "a") == "old");
     auto at = reader.scan();
-    write("new");
+    rewrite(memory, "db", true, {{"a", "new"}});
     must(reader.refresh());
     CHECK(value_in(reader, "a") == "new");
     CHECK(contents_of(reader) == entry_map{{"a", "new"}});
@@ -350,4 +349,89 @@ TEST_CASE("read only: a table in the place of one that is gone is stale") {
     CHECK(value_in(reader, "a") == "1");
     directory.with("sst-000001.sst", table_of({{"a", "another"}}));
     CHECK(must_fail(reader.get("a")).code == lsm::errc::stale);
+}
+
+TEST_CASE("read only: another table of the same id and size is stale to all who open the file again") {
+    const bool extended = GENERATE(true, false);
+    const bool links = GENERATE(true, false);
+    // The second has the same index, too.
+    const auto second = GENERATE(entry_list{{"b", "old"}}, entry_list{{"a", "new"}});
+    lsm::io::memory_file_system memory;
+    linkless without_links(memory);
+    lsm::io::file_system& fs = links ? static_cast<lsm::io::file_system&>(memory) : without_links;
+    rewrite(memory, "db", extended, {{"a", "old"}});
+    const auto before = read_file(memory, "db/sst-000001.sst");
+    auto reader = must(lsm::db::open("db", plain({.read_only = true, .file_system = &fs})));
+    auto uncached = must(lsm::db::open(
+        "db", plain({.read_only = true, .block_cache_bytes = 0, .max_open_files = 0, .file_system = &fs})));
+    CHECK(value_in(uncached, "a") == "old");
+    rewrite(memory, "db", extended, second);
+    const auto behind = read_file(memory, "db/sst-000001.sst");
+    REQUIRE((behind != before && behind.size() == before.size()));
+
+    const auto stale = [](const auto& outcome) {
+        const auto why = must_fail(outcome);
+        return why.code == errc::stale && why.what.starts_with("db/sst-000001.sst: ");
+    };
+    CHECK(value_in(reader, "a") == "old");
+    CHECK(stale(uncached.get("a")));
+    auto at = uncached.scan();
+    at.seek_to_first();
+    CHECK(stale(at.status()));
+    for (auto* const each : {&reader, &uncached}) {
+        const std::string copy = each == &reader ? "copy" : "another";
+        CHECK(stale(each->verify()));
+        CHECK(stale(each->checkpoint(copy)));
+        CHECK(must_fail(lsm::db::open(copy, plain({.create_if_missing = false, .file_system = &memory}))).code ==
+              (links ? errc::bad_manifest : errc::not_found));
+        must(each->refresh());
+        const entry_map expected(second.begin(), second.end());
+        CHECK(contents_of(*each) == expected);
+        CHECK(must(each->verify()).damage.empty());
+        must(each->checkpoint(copy + "2"));
+        CHECK(contents_of(must(lsm::db::open(copy + "2", plain({.file_system = &memory})))) == expected);
+    }
+}
+
+TEST_CASE("read only: another table of the same id and size is stale on a disk") {
+    const bool extended = GENERATE(true, false);
+    const scratch_directory scratch;
+    lsm::io::posix_file_system fs;
+    const std::string directory = scratch / "db";
+    rewrite(fs, directory, extended, {{"a", "old"}});
+    auto reader = must(lsm::db::open(directory, plain({.read_only = true})));
+    must(reader.checkpoint(scratch / "before"));
+    CHECK(must(reader.verify()).damage.empty());
+    rewrite(fs, directory, extended, {{"a", "new"}});
+    CHECK(must_fail(reader.verify()).code == errc::stale);
+    CHECK(must_fail(reader.checkpoint(scratch / "copy")).code == errc::stale);
+    CHECK(value_in(reader, "a") == "old");
+    must(reader.refresh());
+    must(reader.checkpoint(scratch / "behind"));
+    for (const auto& [name, value] : {std::pair("before", "old"), std::pair("behind", "new")})
+        CHECK(contents_of(must(lsm::db::open(scratch / name, plain()))) == entry_map{{"a", value}});
+}
+
+TEST_CASE("read only: a checkpoint of a table that is gone is stale") {
+    memory_directory directory;
+    {
+        auto writer = directory.open();
+        must(writer.put("a", "1"));
+        must(writer.flush());
+    }
+    const auto reader = to_read(directory.fs);
+    must(directory.fs.remove("db/sst-000001.sst"));
+    CHECK(must_fail(reader.checkpoint("copy")).code == errc::stale);
+}
+
+TEST_CASE("read only: a damaged block is damage and not another table") {
+    memory_directory directory;
+    rewrite(directory.fs, "db", true, {{"a", "1"}});
+    const auto reader = to_read(directory.fs);
+    auto table = read_file(directory.fs, "db/sst-000001.sst");
+    table[0] ^= 1;
+    directory.with("sst-000001.sst", table);
+    const auto report = must(reader.verify());
+    REQUIRE(report.damage.size() == 1);
+    CHECK(report.damage[0].code == errc::bad_checksum);
 }

@@ -233,6 +233,35 @@ TEMPLATE_TEST_CASE("file system: a link is a second name for one file", "", on_d
     CHECK(names_in(fs.system, fs.root()) == names{"second"});
 }
 
+TEMPLATE_TEST_CASE("file system: a file has one identity by all its names and handles", "", on_disk, in_memory,
+                   simulated) {
+    TestType fs;
+    const auto created = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
+    CHECK(must(fs.system.write_at(created, 0, "data")) == 4);
+    const auto identity = must(fs.system.identity(created));
+    const auto identity_of = [&](const char* name) {
+        const auto handle = must(fs.system.open(fs.path(name), open_mode::read));
+        const auto out = must(fs.system.identity(handle));
+        must(fs.system.close(handle));
+        return out;
+    };
+    must(fs.system.sync(created));
+    CHECK(identity_of("file") == identity);
+    must(fs.system.link(fs.path("file"), fs.path("second")));
+    must(fs.system.rename(fs.path("file"), fs.path("third")));
+    CHECK(identity_of("second") == identity);
+    CHECK(identity_of("third") == identity);
+    write_file(fs.system, fs.path("file"), "data");
+    CHECK(identity_of("file") != identity);
+    must(fs.system.remove(fs.path("second")));
+    must(fs.system.remove(fs.path("third")));
+    write_file(fs.system, fs.path("file"), "data");
+    CHECK(identity_of("file") != identity);
+    CHECK(must(fs.system.identity(created)) == identity);
+    must(fs.system.close(created));
+    CHECK_FALSE(fs.system.identity(created).has_value());
+}
+
 TEMPLATE_TEST_CASE("file system: an unlinked file lives on while it is open", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("file"), "still here");

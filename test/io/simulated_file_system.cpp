@@ -394,6 +394,7 @@ TEST_CASE("simulated file system: who looks sees every operation before it is do
     CHECK(seen == std::vector<std::string>{"create a", "write a", "sync a", "rename b", "remove b", "close a"});
     CHECK(changes_disk(operation::sync_directory));
     CHECK_FALSE(changes_disk(operation::list));
+    CHECK_FALSE(changes_disk(operation::identity));
 }
 
 TEST_CASE("simulated file system: many threads may use it") {

@@ -27,6 +27,7 @@ public:
     }
     result<void> sync(handle file) override { return inner_.sync(file); }
     result<std::uint64_t> size(handle file) override { return inner_.size(file); }
+    result<io::file_identity> identity(handle file) override { return inner_.identity(file); }
     result<void> truncate(handle file, std::uint64_t size) override { return inner_.truncate(file, size); }
     result<void> allocate(handle file, std::uint64_t size) override { return inner_.allocate(file, size); }
     result<const char*> map(handle file, std::uint64_t size) override { return inner_.map(file, size); }

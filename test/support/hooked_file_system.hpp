@@ -57,6 +57,9 @@ public:
     result<std::uint64_t> size(handle file) override {
         return hooked("size", name(file), [&] { return inner_.size(file); });
     }
+    result<io::file_identity> identity(handle file) override {
+        return hooked("identity", name(file), [&] { return inner_.identity(file); });
+    }
     result<void> truncate(handle file, std::uint64_t size) override {
         return hooked("truncate", name(file), [&] { return inner_.truncate(file, size); });
     }

@@ -19,20 +19,20 @@
 #include <lsm/io/replacement.hpp>
 #include <lsm/memtable/memtable.hpp>
 #include <lsm/merge/merging_iterator.hpp>
+#include <lsm/sstable/table_file.hpp>
 
 namespace lsm::detail {
 
-/// Copies a file, durably, but for its name.
-inline result<void> copy_file(io::file_system& fs, const std::string& from, const std::string& to) {
-    auto source = io::file::open(fs, from, io::open_mode::read_no_follow);
-    if (!source) return std::move(source).error();
-    const auto size = source->size();
-    if (!size) return size.error();
+/// Copies a table's file, durably, but for its name. stale, if it has lost its own.
+inline result<void> copy_file(io::file_system& fs, const table_file& from, const std::string& to) {
+    const auto source = from.reopen();
+    if (!source) return source.error();
+    const std::uint64_t size = from.size();
     auto target = io::file::open(fs, to, io::open_mode::create_exclusive);
     if (!target) return std::move(target).error();
     std::vector<char> piece(std::size_t{256} << 10);
-    for (std::uint64_t at = 0; at < *size;) {
-        const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), *size - at));
+    for (std::uint64_t at = 0; at < size;) {
+        const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), size - at));
         if (auto read = source->read_exactly(at, {piece.data(), length}); !read) return read;
         if (auto written = target->append({piece.data(), length}); !written) return written;
         at += length;
@@ -41,13 +41,23 @@ inline result<void> copy_file(io::file_system& fs, const std::string& from, cons
     return target->close();
 }
 
+/// Gives a table's file a second name, or, where that cannot be, makes a copy. stale, if its name is gone or another
+/// file's.
+inline result<void> link_or_copy(io::file_system& fs, const table_file& from, const std::string& to) {
+    if (!fs.link(from.path(), to)) return copy_file(fs, from, to);
+    // Which file that was shows at its new name: the old one may be given to another before and after.
+    const auto linked = io::file::open(fs, to, io::open_mode::read_no_follow);
+    if (!linked) return linked.error();
+    return from.check_same(*linked);
+}
+
 /// Makes a database of a pinned version in the directory `to`: its tables get a second name there (on another file
 /// system, a copy), its memtables become a table, and MANIFEST comes last, so that a crash leaves no database that
-/// lacks something. Requires that the version's files keep their names meanwhile. Errors: exists, if files of a
-/// database are there already; no_space, io: what was made stays, without a MANIFEST.
+/// lacks something. Errors: exists, if files of a database are there already; stale, if a file of the version has not
+/// kept its name; no_space, io: what was made stays, without a MANIFEST.
 template <class Alloc>
-result<void> write_checkpoint(io::file_system& fs, std::string_view directory, const pinned_version<Alloc>& from,
-                              std::string_view to, const options& how, const Alloc& alloc) {
+result<void> write_checkpoint(io::file_system& fs, const pinned_version<Alloc>& from, std::string_view to,
+                              const options& how, const Alloc& alloc) {
     if (auto made = make_directories(fs, to); !made) return made;
     if (auto synced = sync_name_of_found(fs, to); !synced) return synced;
     const auto contents = directory_contents::read(fs, to);
@@ -57,12 +67,12 @@ result<void> write_checkpoint(io::file_system& fs, std::string_view directory, c
 
     std::vector<manifest_line> lines = from->tables->lines();
     std::uint64_t next_id = 1;
-    for (const auto& line : lines) {
-        const std::string source = joined(directory, table_name(line.id));
-        const std::string target = joined(to, table_name(line.id));
-        if (auto linked = fs.link(source, target); !linked)
-            if (auto copied = copy_file(fs, source, target); !copied) return copied;
-        next_id = std::max(next_id, line.id + 1);
+    for (const auto& level : from->tables->levels) {
+        for (const auto& t : level) {
+            const std::string target = joined(to, table_name(t->id()));
+            if (auto made = link_or_copy(fs, t->file().file(), target); !made) return made;
+            next_id = std::max(next_id, t->id() + 1);
+        }
     }
 
     std::vector<memtable_cursor<Alloc>,

@@ -179,7 +179,7 @@ public:
     }
 
     /// The value of `key`, or nothing. Errors: damage in a table, bad_value, io; stale, if a database that was opened
-    /// with read_only has lost the table to a writer before it could be read.
+    /// with read_only has lost the table to a writer before it could be read; another may have its name by then.
     [[nodiscard]] result<optional_value> get(key_argument key, read_options how = {}) const {
         const detail::encoded_key<Policies> target(key, core_->allocator());
         optional_value out;
@@ -283,10 +283,12 @@ public:
     /// Makes a database in `directory`, which must not have one, of this moment's contents. Writes go on meanwhile.
     /// Takes little space on the same file system, as tables are shared (hard links) until compactions part them.
     /// Errors: exists, closed, too_large (no number is left for a table), no_space, io, and of a database that was
-    /// opened with read_only not_found, if a writer has taken a table away.
+    /// opened with read_only, or is closed meanwhile, stale, if a writer has taken a table away or put another in its
+    /// place. After an error files may be left there, but no database.
     result<void> checkpoint(std::string_view directory) const { return core_->checkpoint(directory); }
 
-    /// Reads every byte of all tables again, and says what is damaged. An error is that it could not read.
+    /// Reads every byte of all tables again, and says what is damaged. An error is that it could not read: closed, io,
+    /// and stale, as for checkpoint().
     [[nodiscard]] result<verify_report> verify() const { return core_->verify(); }
 
     /// The SHA-256 of the merge stream (formats, section 4) of the live keys: the same for equal contents, whatever

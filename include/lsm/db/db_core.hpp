@@ -159,15 +159,17 @@ public:
     result<void> settle() { return maintenance_.settle(); }
 
     result<void> checkpoint(std::string_view to) {
-        return unless_closed<void>([&] {
-            return write_checkpoint(fs_, directory_, versions_.pin(), to, options_, alloc_);
-        });
+        if (health_.closed()) return health_.check();
+        const typename table_store<Alloc>::file_hold hold(tables_);
+        return write_checkpoint(fs_, versions_.pin(), to, options_, alloc_);
     }
     result<verify_report> verify() {
-        return unless_closed<verify_report>([&] {
-            const auto pinned = versions_.pin();
-            return verify_tables(fs_, directory_, *pinned, options_.read_only, alloc_);
-        });
+        if (health_.closed()) return std::move(health_.check()).error();
+        const typename table_store<Alloc>::file_hold hold(tables_);
+        const auto pinned = versions_.pin();
+        // close() says so before it lets go of the directory.
+        const auto shared = [this] { return options_.read_only || health_.closed(); };
+        return verify_tables(fs_, *pinned, shared, alloc_);
     }
     result<sha256::digest> digest(const pinned_version<Alloc>* at) {
         auto all = view(at, {.drop_tombstones = true}, {.fill_cache = false});
@@ -280,18 +282,6 @@ private:
     [[nodiscard]] result<void> check_own(const pinned_version<Alloc>* at) const {
         if (at == nullptr || at->of(bell_.get())) return {};
         return failure(errc::invalid_argument, "the snapshot was taken of another db").in(directory_);
-    }
-
-    // What `work` on the table files returns. When the database is closed they are somebody else's, and what it found
-    // counts for nothing.
-    template <class T, class Work>
-    result<T> unless_closed(Work work) {
-        const auto closed = [this] { return health_.check().error(); };
-        if (health_.closed()) return closed();
-        const typename table_store<Alloc>::file_hold hold(tables_);
-        auto done = work();
-        if (health_.closed()) return closed();
-        return done;
     }
 
     // `long_enough` tells whether level 0 is to be merged now: when the reading is over, as that may wait for readers.

@@ -1,13 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <lsm/core/error.hpp>
+#include <lsm/core/function_ref.hpp>
 #include <lsm/core/result.hpp>
-#include <lsm/db/file_names.hpp>
 #include <lsm/db/version.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/sstable/table.hpp>
@@ -26,29 +25,27 @@ struct verify_report {
 
 namespace detail {
 
-/// Reads the tables of a version from their files again, past every cache. Requires that the files keep their names
-/// meanwhile, unless another process may take them away, which is stale; otherwise a file that is gone is damage. An
-/// error is what the system refused: of what could not be read nobody knows whether it is damaged.
+/// Reads the tables of a version from their files again, past every cache. A file that is gone, or sound and another
+/// table's, is stale if `shared`, asked when that is found, tells that another process may change the directory.
+/// Otherwise a file that is gone is damage, and any other is read as it is. Other errors are what the system refused:
+/// of what could not be read nobody knows whether it is damaged.
 template <class Alloc>
-result<verify_report> verify_tables(io::file_system& fs, std::string_view directory, const version<Alloc>& what,
-                                    bool shared, const Alloc& alloc) {
+result<verify_report> verify_tables(io::file_system& fs, const version<Alloc>& what, function_ref<bool()> shared,
+                                    const Alloc& alloc) {
     verify_report out;
     const auto note = [&out](error why) -> result<void> {
         if (why.sys != 0 && why.code != errc::not_found) return why;
         out.damage.push_back(std::move(why));
         return {};
     };
-    for (const auto& line : what.tables->lines()) {
+    const auto check = [&](const table_file& known) -> result<void> {
         ++out.tables;
-        auto file = io::file::open(fs, joined(directory, table_name(line.id)), io::open_mode::read_no_follow);
-        if (shared && !file && file.error().code == errc::not_found)
-            return failure(errc::stale, "another process has taken it away").in(joined(directory, table_name(line.id)));
+        auto file = io::file::open(fs, known.path(), io::open_mode::read_no_follow);
+        if (!file && file.error().code == errc::not_found && shared()) return known.gone();
         auto opened =
             file ? table<Alloc>::open(*std::move(file), alloc) : result<table<Alloc>>(std::move(file).error());
-        if (!opened) {
-            if (auto noted = note(std::move(opened).error()); !noted) return std::move(noted).error();
-            continue;
-        }
+        if (!opened) return note(std::move(opened).error());
+        if (!known.same_as(opened->file()) && shared()) return known.replaced();
         out.bytes += opened->file_bytes();
         for (std::size_t i = 0; i < opened->index().size(); ++i) {
             auto block = opened->load(i);
@@ -56,9 +53,13 @@ result<verify_report> verify_tables(io::file_system& fs, std::string_view direct
             if (block)
                 out.entries += block->size();
             else if (auto noted = note(std::move(block).error()); !noted)
-                return std::move(noted).error();
+                return noted;
         }
-    }
+        return {};
+    };
+    for (const auto& level : what.tables->levels)
+        for (const auto& t : level)
+            if (auto checked = check(t->file().file()); !checked) return std::move(checked).error();
     return out;
 }
 

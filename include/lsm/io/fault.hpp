@@ -20,6 +20,7 @@ enum class operation : unsigned char {
     sync_data,
     sync,
     size,
+    identity,
     truncate,
     allocate,
     map,
@@ -34,9 +35,9 @@ enum class operation : unsigned char {
 
 [[nodiscard]] constexpr std::string_view to_string(operation what) noexcept {
     constexpr std::string_view names[] = {
-        "open",   "create",         "close",          "read",     "write", "start_sync", "sync_data",
-        "sync",   "size",           "truncate",       "allocate", "map",   "rename",     "link",
-        "remove", "make_directory", "sync_directory", "list",     "lock"};
+        "open", "create", "close",          "read",           "write",    "start_sync", "sync_data",
+        "sync", "size",   "identity",       "truncate",       "allocate", "map",        "rename",
+        "link", "remove", "make_directory", "sync_directory", "list",     "lock"};
     return names[static_cast<std::size_t>(what)];
 }
 
@@ -48,6 +49,7 @@ enum class operation : unsigned char {
         case operation::read:
         case operation::start_sync:
         case operation::size:
+        case operation::identity:
         case operation::map:
         case operation::list: return false;
         default: return true;

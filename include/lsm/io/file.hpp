@@ -172,6 +172,7 @@ public:
         return named(detail::uninterrupted([&] { return fs_->allocate(handle_, size); }));
     }
     result<std::uint64_t> size() const { return named(fs_->size(handle_)); }
+    result<file_identity> identity() const { return named(fs_->identity(handle_)); }
 
     /// As file_system::map(): the first `size` bytes, which outlast the file object; or nothing.
     result<mapping<const char>> map(std::uint64_t size) const {

@@ -17,6 +17,15 @@ enum class open_mode : unsigned char {
     create_exclusive,  ///< a new file, to write; errc::exists if anything has that name
 };
 
+/// What a file system knows a file by.
+struct file_identity {
+    std::uint64_t device = 0;
+    std::uint64_t number = 0;
+    std::int64_t written = 0;  // nanoseconds, by the system's clock
+
+    friend bool operator==(const file_identity&, const file_identity&) = default;
+};
+
 /// Everything lsm may do to a disk; the seam at which tests inject faults and users put simulated disks.
 /// Implementations: posix_file_system, memory_file_system, simulated_file_system.
 ///
@@ -48,6 +57,13 @@ public:
     /// The same as sync_data, and all other metadata.
     virtual result<void> sync(handle file) = 0;
     virtual result<std::uint64_t> size(handle file) = 0;
+    /// Tells the file from one that has its name later: the same by every handle and name of it, for as long as it is
+    /// not written to. If the file is gone, another may come to have it, but not soon. A file system that has no such
+    /// thing gives all files the same.
+    virtual result<file_identity> identity(handle file) {
+        static_cast<void>(file);
+        return file_identity{};
+    }
     virtual result<void> truncate(handle file, std::uint64_t size) = 0;
     /// Reserves disk space up to `size` and makes the file that long, zeros behind what it had.
     virtual result<void> allocate(handle file, std::uint64_t size) = 0;

@@ -44,7 +44,7 @@ public:
         if (mode == open_mode::create_exclusive) {
             if (const int problem = cannot_create(name); problem != 0) return detail::system_failure("open", problem);
             decltype(files_) fresh;
-            const handle out = opened(fresh.emplace(name, std::make_shared<std::string>()).first->second, true);
+            const handle out = opened(fresh.emplace(name, new_file()).first->second, true);
             files_.merge(fresh);  // takes no memory: there is a file only if it is open
             return out;
         }
@@ -63,7 +63,7 @@ public:
         const std::lock_guard guard(mutex_);
         const auto found = open_.find(file);
         if (found == open_.end()) return detail::system_failure("read", EBADF);
-        const std::string& data = *found->second.data;
+        const std::string& data = found->second.file->data;
         if (offset >= data.size()) return std::size_t{0};
         return data.copy(into.data(), into.size(), static_cast<std::size_t>(offset));
     }
@@ -88,7 +88,13 @@ public:
         const std::lock_guard guard(mutex_);
         const auto found = open_.find(file);
         if (found == open_.end()) return detail::system_failure("fstat", EBADF);
-        return std::uint64_t{found->second.data->size()};
+        return std::uint64_t{found->second.file->data.size()};
+    }
+    result<file_identity> identity(handle file) override {
+        const std::lock_guard guard(mutex_);
+        const auto found = open_.find(file);
+        if (found == open_.end()) return detail::system_failure("fstat", EBADF);
+        return file_identity{.number = found->second.file->number};
     }
     result<void> truncate(handle file, std::uint64_t size) override {
         const std::lock_guard guard(mutex_);
@@ -167,7 +173,7 @@ public:
         if (directories_.contains(name)) return detail::failure(errc::invalid_argument, "not a regular file");
         if (!files_.contains(name)) {
             if (const int problem = cannot_create(name); problem != 0) return detail::system_failure("open", problem);
-            files_.emplace(name, std::make_shared<std::string>());
+            files_.emplace(name, new_file());
         }
         const contents& data = files_.at(name);
         for (const auto& [holder, locked] : locks_)
@@ -178,9 +184,13 @@ public:
     }
 
 private:
-    using contents = std::shared_ptr<std::string>;
+    struct stored_file {
+        std::uint64_t number;
+        std::string data;
+    };
+    using contents = std::shared_ptr<stored_file>;
     struct open_file {
-        contents data;
+        contents file;
         bool writable;
     };
 
@@ -195,13 +205,14 @@ private:
         return directories_.contains(parent(name)) ? 0 : ENOENT;
     }
 
-    handle opened(contents data, bool writable) {
-        open_.emplace(next_, open_file{std::move(data), writable});
+    contents new_file() { return std::make_shared<stored_file>(stored_file{++files_made_, {}}); }
+    handle opened(contents file, bool writable) {
+        open_.emplace(next_, open_file{std::move(file), writable});
         return next_++;
     }
     [[nodiscard]] std::string* writable(handle file) {
         const auto found = open_.find(file);
-        return found != open_.end() && found->second.writable ? found->second.data.get() : nullptr;
+        return found != open_.end() && found->second.writable ? &found->second.file->data : nullptr;
     }
 
     std::mutex mutex_;
@@ -210,6 +221,7 @@ private:
     std::map<handle, open_file> open_;
     std::map<handle, contents> locks_;
     handle next_ = 0;
+    std::uint64_t files_made_ = 0;
 };
 
 }  // namespace lsm::io

@@ -56,6 +56,19 @@ public:
         if (::fstat(file, &about) != 0) return detail::system_failure("fstat", errno);
         return static_cast<std::uint64_t>(about.st_size);
     }
+    // The inode alone would not do: the next file often gets that of the one that has just gone. ctime would be changed
+    // by a link.
+    result<file_identity> identity(handle file) override {
+        struct stat about;
+        if (::fstat(file, &about) != 0) return detail::system_failure("fstat", errno);
+#if defined(__APPLE__)
+        const timespec& written = about.st_mtimespec;
+#else
+        const timespec& written = about.st_mtim;
+#endif
+        return file_identity{static_cast<std::uint64_t>(about.st_dev), static_cast<std::uint64_t>(about.st_ino),
+                             std::int64_t{written.tv_sec} * 1'000'000'000 + written.tv_nsec};
+    }
     result<void> truncate(handle file, std::uint64_t size) override {
         return checked("ftruncate", ::ftruncate(file, static_cast<off_t>(size)));
     }

@@ -184,6 +184,9 @@ public:
     result<std::uint64_t> size(handle file) override {
         return perform(operation::size, path_of(file), [&] { return files_->size(inner(file)); });
     }
+    result<file_identity> identity(handle file) override {
+        return perform(operation::identity, path_of(file), [&] { return files_->identity(inner(file)); });
+    }
     result<void> truncate(handle file, std::uint64_t size) override {
         return perform(operation::truncate, path_of(file),
                        [&] { return resized(file, size, [&] { return files_->truncate(inner(file), size); }); });

@@ -49,7 +49,7 @@ namespace lsm::detail {
 
 inline constexpr bytes_view extension_magic{"LSMEXT1\0", 8};
 inline constexpr std::uint32_t extension_version = 1;
-inline constexpr std::size_t extension_trailer_bytes = 24;
+inline constexpr std::size_t extension_trailer_bytes = table_file::seal_bytes;
 inline constexpr std::size_t section_header_bytes = 12;
 
 enum class section : std::uint32_t { checksums = 1, properties = 2, filter = 3 };
@@ -185,6 +185,10 @@ public:
         return filter_.empty() || filter_may_contain(filter_.in(area_), hash);
     }
     [[nodiscard]] bool has_checksums() const noexcept { return !block_crcs_.empty(); }
+    /// Says by a checksum what all blocks, the index and the footer are. Requires has_checksums().
+    [[nodiscard]] bytes_view seal() const noexcept {
+        return bytes_view(area_).substr(area_.size() - extension_trailer_bytes);
+    }
     /// Whether block `i` is what was written, as far as can be told.
     [[nodiscard]] bool block_is_good(std::size_t i, bytes_view block) const noexcept {
         return block_crcs_.empty() || load_le<std::uint32_t>(block_crcs_.in(area_).data() + 4 * i) == crc32(block);

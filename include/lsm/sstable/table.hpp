@@ -55,6 +55,10 @@ public:
             known &&
             (known->smallest != (*index)[0].first_key || known->largest < (*index)[index->size() - 1].first_key))
             return defect_at(index->end_of_blocks(), errc::bad_block, "properties and index contradict each other");
+        if (extension->has_checksums())
+            file->know_by_seal(footer.index_offset - extension_trailer_bytes, extension->seal());
+        else if (auto known = file->know_by_identity(); !known)
+            return std::move(known).error();
         return table(*std::move(file), footer, *std::move(index), *std::move(extension), alloc);
     }
 

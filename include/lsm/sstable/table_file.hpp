@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -12,14 +13,22 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/io/file.hpp>
+#include <lsm/io/file_system.hpp>
 #include <lsm/io/mapping.hpp>
 
 namespace lsm::detail {
 
-/// The file of an open table, of a known size: kept open, or in memory, or opened anew for each read. Reading is safe
-/// from many threads.
+/// The file of an open table: kept open, or in memory, or opened anew for each read. Reading is safe from many threads.
+///
+/// Its name may come to be another table's: an id that no file has any more can be given out again. So whoever opens
+/// the file again looks whether it is the same: by its size and seal, the trailer of an extension area, whose checksum
+/// is over those of all blocks; or, where blocks have no checksums, by its identity, as tables of one index can differ
+/// in their values. Not told apart are then tables of one size where the file system has no identities, or gives one
+/// out again.
 class table_file {
 public:
+    static constexpr std::size_t seal_bytes = 24;
+
     /// Into memory if `map`, and that is to be had.
     static result<table_file> of(io::file file, bool map = false) {
         const auto size = file.size();
@@ -33,6 +42,7 @@ public:
         : fs_(other.fs_),
           path_(std::move(other.path_)),
           size_(other.size_),
+          mark_(other.mark_),
           file_(std::move(other.file_)),
           mapped_(std::move(other.mapped_)),
           open_(other.open_.load(std::memory_order_relaxed)) {}
@@ -45,8 +55,7 @@ public:
     [[nodiscard]] bytes_view view(std::uint64_t offset, std::uint64_t size) const noexcept {
         return {mapped_.begin() + offset, static_cast<std::size_t>(size)};
     }
-    /// Fills `into`. stale, if the file is opened for each read and its name is gone, or, as the size tells, another
-    /// file's.
+    /// Fills `into`. stale, if the file is opened for each read and its name is gone or another file's.
     result<void> read(std::uint64_t offset, std::span<char> into) const {
         if (mapped_) {
             view(offset, into.size()).copy(into.data(), into.size());
@@ -74,24 +83,69 @@ public:
         return {};
     }
 
-private:
-    table_file(io::file file, std::uint64_t size)
-        : fs_(file.system()), path_(file.path()), size_(size), file_(std::move(file)) {}
-
+    /// What other files are told by: bytes at `offset`, not 0, or else the identity. One of the two is to be called
+    /// before the file is opened again. `seal` has seal_bytes.
+    void know_by_seal(std::uint64_t offset, bytes_view seal) noexcept {
+        mark_.seal_offset = offset;
+        seal.copy(mark_.seal.data(), mark_.seal.size());
+    }
+    result<void> know_by_identity() {
+        const auto identity = file_.identity();
+        if (!identity) return identity.error();
+        mark_.identity = *identity;
+        return {};
+    }
+    /// Whether `other` is of the same file, or has the same bytes, as far as can be told.
+    [[nodiscard]] bool same_as(const table_file& other) const noexcept {
+        return size_ == other.size_ && mark_ == other.mark_;
+    }
+    /// stale, if `other` is neither.
+    result<void> check_same(const io::file& other) const {
+        const auto size = other.size();
+        if (!size) return size.error();
+        if (*size != size_) return replaced();
+        mark there{.seal_offset = mark_.seal_offset};
+        if (there.seal_offset != 0) {
+            if (auto got = other.read_exactly(there.seal_offset, there.seal); !got) return got;
+        } else {
+            const auto identity = other.identity();
+            if (!identity) return identity.error();
+            there.identity = *identity;
+        }
+        if (there != mark_) return replaced();
+        return {};
+    }
+    /// The file once more, by its name. stale, if that is gone or another file's.
     [[nodiscard]] result<io::file> reopen() const {
         auto again = io::file::open(fs_, path_, io::open_mode::read_no_follow);
-        if (!again && again.error().code == errc::not_found)
-            return failure(errc::stale, "another process has taken it away").in(path_);
+        if (!again && again.error().code == errc::not_found) return gone();
         if (!again) return again;
-        const auto size = again->size();
-        if (!size) return size.error();
-        if (*size != size_) return failure(errc::stale, "another process has put another file there").in(path_);
+        if (auto same = check_same(*again); !same) return std::move(same).error();
         return again;
     }
+
+    /// What is said of a file that has lost its name, or whose name is another's.
+    [[nodiscard]] error gone() const { return failure(errc::stale, "another process has taken it away").in(path_); }
+    [[nodiscard]] error replaced() const {
+        return failure(errc::stale, "another process has put another file there").in(path_);
+    }
+
+private:
+    struct mark {
+        std::uint64_t seal_offset = 0;  // 0 for none
+        std::array<char, seal_bytes> seal{};
+        io::file_identity identity{};
+
+        friend bool operator==(const mark&, const mark&) = default;
+    };
+
+    table_file(io::file file, std::uint64_t size)
+        : fs_(file.system()), path_(file.path()), size_(size), file_(std::move(file)) {}
 
     io::file_system& fs_;
     std::string path_;
     std::uint64_t size_;
+    mark mark_;
     io::file file_;
     io::mapping<const char> mapped_;
     std::atomic<bool> open_ = true;
