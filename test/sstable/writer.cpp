@@ -245,7 +245,7 @@ TEST_CASE("sst writer: an entry for which there was no memory can be added again
                 must(step());
             }
         };
-        for (const auto& [key, value] : entries) again([&] { return writer.add(key, value); });
+        for (const auto& e : entries) again([&] { return writer.add(e.first, e.second); });
         again([&] { return writer.finish(); });
         return out;
     };

@@ -166,3 +166,22 @@ TEST_CASE("memory: running out of it is status 1 and leaves the file as it was")
     fails({"memtable", "bulk", directory / "fresh", "4294967295"}, "memory", {}, little);
     CHECK(snapshot(directory.path()) == before);
 }
+
+TEST_CASE("memory: a line that there is no memory for is named, and those before it are kept") {
+    if (sanitized) return;
+    const scratch_directory directory;
+    const command_line line = {"dbctl", "--dir", directory / "db"};
+    const rlim_t limit = needed_by(line) + 30 * mebibyte;
+    const outcome failed = run_tool(line, "PUT a 1\n# the next is too long\nPUT b " + bytes(64 << 20, 'v') + "\nPUT c 3\n",
+                                    with_memory(limit));
+    CHECK(failed.status == 1);
+    CHECK(failed.err == "dbctl: standard input: line 3: allocate: Cannot allocate memory\n");
+    prints(line, "value: 31\nabsent\nabsent\n", "GET a\nGET b\nGET c\n");
+
+    const std::string dump = directory / "dump";
+    const command_line bulk = {"memtable", "bulk", dump, "4294967295"};
+    const outcome refused = run_tool(bulk, {}, with_memory(limit));
+    CHECK(refused.status == 1);
+    CHECK(refused.err == "memtable: " + dump + ": allocate: Cannot allocate memory\n");
+    CHECK_FALSE(std::filesystem::exists(dump));
+}

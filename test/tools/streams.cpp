@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -81,7 +83,6 @@ public:
         name_ = ::ptsname(ours_);
         held_open_ = ::open(name_.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
         REQUIRE(held_open_ >= 0);
-        REQUIRE(::fcntl(ours_, F_SETFL, O_NONBLOCK) == 0);
     }
     terminal(const terminal&) = delete;
     ~terminal() {
@@ -98,9 +99,19 @@ public:
     }
     /// What was said on it since the last call.
     [[nodiscard]] std::string said() const {
-        std::string out(4096, '\0');
-        const auto length = ::read(ours_, out.data(), out.size());
-        out.resize(static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+        // What was written arrives by and by; this comes last.
+        constexpr std::string_view last_word = "<no more>";
+        REQUIRE(::write(held_open_, last_word.data(), last_word.size()) == static_cast<ssize_t>(last_word.size()));
+        std::string out;
+        while (!out.ends_with(last_word)) {
+            pollfd readable{ours_, POLLIN, 0};
+            REQUIRE(::poll(&readable, 1, 10'000) == 1);
+            char piece[4096];
+            const auto length = ::read(ours_, piece, sizeof piece);
+            REQUIRE(length > 0);
+            out.append(piece, static_cast<std::size_t>(length));
+        }
+        out.resize(out.size() - last_word.size());
         return out;
     }
 

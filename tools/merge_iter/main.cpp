@@ -33,7 +33,8 @@ private:
 };
 
 void run(cxxopts::Options& known, int argc, const char* const* argv) {
-    const auto [options, paths] = cli::parse(known, argc, argv);
+    const auto given = cli::parse(known, argc, argv);
+    const auto& paths = given.words;
     if (paths.empty()) throw cli::usage_error{"usage: merge_iter [--drop-tombstones] IN1.sst IN2.sst ..."};
     std::vector<source> newest_first;
     for (const std::string& path : paths)
@@ -42,7 +43,7 @@ void run(cxxopts::Options& known, int argc, const char* const* argv) {
         }));
     // Which of them has the block that is too large for the memory there is, a merge does not tell.
     cli::naming(paths.size() == 1 ? paths.front() : paths.front() + " to " + paths.back(), [&] {
-        counted_merge merged(std::move(newest_first), {.drop_tombstones = options["drop-tombstones"].as<bool>()});
+        counted_merge merged(std::move(newest_first), {.drop_tombstones = given.options["drop-tombstones"].as<bool>()});
         cli::standard_output out;
         cli::must(lsm::serialize_stream(merged, out));
     });

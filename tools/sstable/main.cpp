@@ -74,11 +74,12 @@ void obey(const std::string& command, const std::vector<std::string>& words, con
 }
 
 void run(cxxopts::Options& known, int argc, const char* const* argv) {
-    auto [options, words] = cli::parse(known, argc, argv, {"get"}, "--block-size");
+    auto given = cli::parse(known, argc, argv, {"get"}, "--block-size");
+    auto& words = given.words;
     if (words.empty()) throw cli::usage_error{"no command given; see sstable --help"};
     const std::string command = words.front();
     words.erase(words.begin());
-    cli::naming(words.empty() ? "" : words.front(), [&] { obey(command, words, options); });
+    cli::naming(words.empty() ? "" : words.front(), [&] { obey(command, words, given.options); });
 }
 
 }  // namespace

@@ -60,10 +60,13 @@ private:
 /// The name of a directory that was there already is on the disk, and so are those of its parents, as far as we may
 /// look: whoever made them was perhaps killed before it could sync them.
 inline result<void> sync_name_of_found(io::file_system& fs, std::string_view path) {
-    for (std::string_view parent = parent_directory(path); parent != path; parent = parent_directory(path)) {
-        if (auto synced = io::sync_directory(fs, parent); !synced)
-            return synced.error().sys == EACCES ? result<void>() : synced;
-        path = parent;
+    std::string_view below = path;
+    for (std::string_view parent = parent_directory(below); parent != below; parent = parent_directory(below)) {
+        if (auto synced = io::sync_directory(fs, parent); !synced) {
+            if (synced.error().sys == EACCES) return {};
+            return std::move(synced).error().in(path);
+        }
+        below = parent;
     }
     return {};
 }
