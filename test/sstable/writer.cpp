@@ -229,7 +229,8 @@ TEST_CASE("sst writer: keys and values beyond 32 bits are too large") {
 
 TEST_CASE("sst writer: an entry for which there was no memory can be added again") {
     using alloc = logged_allocator<std::byte>;
-    const auto entries = numbered_entries(30, 40);
+    auto entries = numbered_entries(30, 40);
+    for (std::size_t i = 0; i < entries.size(); ++i) entries[i].first.append(3 * i, 'k');  // each takes more memory
     const auto write = [&](std::size_t fail_at, bool& failed) {
         allocation_log memory;
         memory.fail_at = fail_at;
