@@ -25,7 +25,7 @@ if [ ! -x "$build/bin/dbctl" ] || [ ! -x "$build/test/writer" ]; then
         cmake --build "$build" -j"$(nproc)" --target memtable sstable merge_iter dbctl writer >/dev/null || exit 1
 fi
 
-for part in common faults limits hostile; do . "test/blackbox/$part.sh"; done
+for part in common faults limits hostile; do . "test/campaigns/blackbox/$part.sh"; done
 attack_calls
 attack_limits
 attack_directories

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Counts which branches of the headers that deal with an error are reached, by tier 4 alone and by all tests, and lists the
 # others (scripts/error_branches.py says what counts). Tier 4 is: every operation of programs on a simulated disk fails in
-# turn, and every system call of the tools, and what test/db/faults.cpp has besides. The status is 1 if the error path of a
+# turn, and every system call of the tools, and what test/behaviour/faults.cpp has besides. The status is 1 if the error path of a
 # system call is reached by no test.
 #
 #   scripts/coverage.sh
@@ -9,7 +9,7 @@ set -eu -o pipefail
 cd "$(dirname "$0")/.."
 scripts/install_packages.sh clang llvm cmake make catch2 libcxxopts-dev python3
 
-tests=(core policy io memtable wal sstable cache merge db engine concurrency attack)
+tests=(core policy io memtable wal sstable cache merge db behaviour concurrency attack)
 build=$PWD/build/coverage profiles=$PWD/build/coverage/profiles
 launcher=()
 if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
@@ -22,7 +22,7 @@ counting() { # PART COMMAND...
     LLVM_PROFILE_FILE=$profiles/$1/%m.profraw "${@:2}" >"$profiles.log" 2>&1
 }
 counting tier4 "$build/test/crash_faults" --length 1
-counting tier4 "$build/test/test_db" "faults: *"
+counting tier4 "$build/test/test_behaviour" "faults: *"
 # Where a tool's counts cannot be written it says so, and that is taken for a failure of the tool.
 counting tier4 scripts/attack.sh --short "$build" || true
 counting all "$build/test/test_tools" || true

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds all implementations of the formats and tools against each other, byte for byte: the C++ tools over three allocators,
-# and the peers in Rust and Go (test/interop). Each is a directory with the four tools in it.
+# and the peers in Rust and Go (test/campaigns/interop). Each is a directory with the four tools in it.
 #
 #   scripts/cross_test.sh [--seeds N] [--first-seed S] [BUILD_DIR]     BUILD_DIR: build/release, built if missing
 #
@@ -64,16 +64,16 @@ add c++-arena "$build/interop/arena"
 if skipped rust || ! have cargo cargo; then
     echo "!!! SKIPPED: Rust (no cargo, or asked to)"
 else
-    CARGO_TARGET_DIR=$work/rust cargo build --release --offline -q --manifest-path test/interop/rust/Cargo.toml || exit 1
-    CARGO_TARGET_DIR=$work/rust own_tests rust cargo test --release --offline -q --manifest-path test/interop/rust/Cargo.toml
+    CARGO_TARGET_DIR=$work/rust cargo build --release --offline -q --manifest-path test/campaigns/interop/rust/Cargo.toml || exit 1
+    CARGO_TARGET_DIR=$work/rust own_tests rust cargo test --release --offline -q --manifest-path test/campaigns/interop/rust/Cargo.toml
     add rust "$work/rust/release"
 fi
 if skipped go || ! have go golang-go; then
     echo "!!! SKIPPED: Go (no go, or asked to)"
 else
     export GOFLAGS=-mod=mod GOPROXY=off
-    (cd test/interop/go && go build -o "$work/go/" ./cmd/...) || exit 1
-    own_tests go bash -c 'cd test/interop/go && go test ./...'
+    (cd test/campaigns/interop/go && go build -o "$work/go/" ./cmd/...) || exit 1
+    own_tests go bash -c 'cd test/campaigns/interop/go && go test ./...'
     add go "$work/go"
 fi
 echo "implementations: ${names[*]}"

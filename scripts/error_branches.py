@@ -37,7 +37,7 @@ OF_ITS_OWN = {
     "db/maintenance.hpp": r"!id\)|chosen\.error|!sound\)|ENOMEM",
     "db/db.hpp": r"!pinned\)",
     "db/repair.hpp": r"ENOENT",
-    "db/table_order.hpp": r"!apart\)|!settled\)",
+    "db/repair_order.hpp": r"!apart\)|!settled\)",
     "db/write_batch.hpp": r"",
     "db/write_queue.hpp": r"ENOMEM",
     "io/memory_file_system.hpp": r"",

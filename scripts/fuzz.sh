@@ -4,7 +4,7 @@
 #
 #   scripts/fuzz.sh [--keep] [SECONDS [ENTRY...]]     60 seconds for each of all entries
 #
-# --keep adds what reaches new code to the kept corpus, test/fuzz/corpus.
+# --keep adds what reaches new code to the kept corpus, test/campaigns/fuzz/corpus.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 keep=
@@ -18,12 +18,12 @@ cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz >/dev/null
 
 # fuzz ENTRY ARGUMENT...: what the body prints is no part of the report, and a hundred bytes are to take neither gigabytes nor seconds.
-fuzz() { build/fuzz/test/fuzz/libfuzzer/fuzz --entry="$1" -close_fd_mask=3 "${@:2}"; }
+fuzz() { build/fuzz/test/campaigns/fuzz/libfuzzer/fuzz --entry="$1" -close_fd_mask=3 "${@:2}"; }
 
 status=0
 printf '%-12s %12s %8s %8s %10s\n' entry executions cov ft findings
 for entry in "$@"; do
-    kept=test/fuzz/corpus/$entry found=build/fuzz/findings/$entry fresh=build/fuzz/corpus/$entry log=build/fuzz/$entry.log
+    kept=test/campaigns/fuzz/corpus/$entry found=build/fuzz/findings/$entry fresh=build/fuzz/corpus/$entry log=build/fuzz/$entry.log
     rm -rf "$found"
     mkdir -p "$found" "$fresh" "$kept"
     longest=4096

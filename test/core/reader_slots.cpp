@@ -38,7 +38,7 @@ TEST_CASE("reader slots: what a reader has loaded lives until the reader leaves"
             wrong.expect(number != 0 && seen->twice == 2 * number, "a reader saw what is gone");
             wrong.expect(number >= last, "a reader went back");
             last = number;
-            pass.counted().gets.fetch_add(1, std::memory_order_relaxed);
+            pass.counters().gets.fetch_add(1, std::memory_order_relaxed);
         }
     });
     for (std::uint64_t n = 2; n < 2000; ++n) {

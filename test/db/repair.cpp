@@ -533,11 +533,12 @@ TEST_CASE("repair: what opening would remove has another name before the databas
     with_tables(directory).with("MANIFEST", "L0 3\nL1 2\nL2 4\n?").with("sst-000004.sst", "damaged");
     watched_file_system fs(directory.fs);
     static_cast<void>(must(try_repair(fs)));
-    CHECK(fs.changes() == std::vector<std::string>{
-                              "lock db/LOCK", "create db/MANIFEST.bak", "write db/MANIFEST.bak", "fsync db/MANIFEST.bak",
-                              "rename db/sst-000004.sst db/damaged-000004.sst", "fsync-directory db", "remove db/MANIFEST.tmp",
-                              "create db/MANIFEST.tmp", "write db/MANIFEST.tmp", "fsync db/MANIFEST.tmp",
-                              "rename db/MANIFEST.tmp db/MANIFEST", "fsync-directory db"});
+    CHECK(fs.changes() ==
+          std::vector<std::string>{"lock db/LOCK", "create db/MANIFEST.bak", "write db/MANIFEST.bak",
+                                   "fsync db/MANIFEST.bak", "rename db/sst-000004.sst db/damaged-000004.sst",
+                                   "fsync-directory db", "remove db/MANIFEST.tmp", "create db/MANIFEST.tmp",
+                                   "write db/MANIFEST.tmp", "fsync db/MANIFEST.tmp",
+                                   "rename db/MANIFEST.tmp db/MANIFEST", "fsync-directory db"});
     CHECK(fs.open_files() == 0);
 }
 

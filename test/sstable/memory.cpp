@@ -55,7 +55,9 @@ TEST_CASE("sst memory: writer and reader hold the index and one block of ten meg
 
 TEST_CASE("sst memory: a walk over large blocks holds one of them") {
     // Each larger than the one before, so that nothing that was taken for one will do for the next.
-    const auto value_bytes = [](char c) { return (std::size_t{1} << 20) + static_cast<std::size_t>(c - 'a') * 100'000; };
+    const auto value_bytes = [](char c) {
+        return (std::size_t{1} << 20) + static_cast<std::size_t>(c - 'a') * 100'000;
+    };
     lsm::io::memory_file_system fs;
     {
         auto out = must(lsm::io::file::open(fs, table_path, lsm::io::open_mode::create_exclusive));

@@ -237,7 +237,7 @@ TEST_CASE("sst writer: an entry for which there was no memory can be added again
         bytes out;
         lsm::io::string_sink to(out);
         lsm::basic_sst_writer<lsm::policies<bytes, bytes, alloc>> writer(to, {.block_size = 256, .extended = true},
-                                                                        alloc(memory));
+                                                                         alloc(memory));
         const auto again = [&](auto step) {
             try {
                 must(step());

@@ -172,8 +172,8 @@ TEST_CASE("memory: a line that there is no memory for is named, and those before
     const scratch_directory directory;
     const command_line line = {"dbctl", "--dir", directory / "db"};
     const rlim_t limit = needed_by(line) + 30 * mebibyte;
-    const outcome failed = run_tool(line, "PUT a 1\n# the next is too long\nPUT b " + bytes(64 << 20, 'v') + "\nPUT c 3\n",
-                                    with_memory(limit));
+    const outcome failed = run_tool(
+        line, "PUT a 1\n# the next is too long\nPUT b " + bytes(64 << 20, 'v') + "\nPUT c 3\n", with_memory(limit));
     CHECK(failed.status == 1);
     CHECK(failed.err == "dbctl: standard input: line 3: allocate: Cannot allocate memory\n");
     prints(line, "value: 31\nabsent\nabsent\n", "GET a\nGET b\nGET c\n");

@@ -19,7 +19,7 @@
 
 #include <cxxopts.hpp>
 
-#include <lsm/core/caught.hpp>
+#include <lsm/core/or_out_of_memory.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/version.hpp>
 

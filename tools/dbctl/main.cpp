@@ -106,7 +106,8 @@ private:
         const auto is = [&](std::string_view command, std::size_t operands) {
             if (words[0] != command) return false;
             if (words.size() != operands + 1)
-                malformed(std::string(command) + " takes " + std::to_string(operands) + (operands == 1 ? " word" : " words"));
+                malformed(std::string(command) + " takes " + std::to_string(operands) +
+                          (operands == 1 ? " word" : " words"));
             return true;
         };
         if (is("PUT", 2))

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <lsm/core/vector_of.hpp>
 #include <lsm/fwd.hpp>
 
 namespace lsm {
@@ -42,7 +43,8 @@ struct capacity_in_bytes {
 /// cheap to copy; what get() returns outlives its place in the cache. One thread at a time. Get and insert are O(1).
 template <class Block, class Capacity, class Alloc>
 class basic_block_cache {
-    static_assert(requires { sizeof(Block); }, "lsm: include <lsm/sstable/block.hpp> for a cache of tables' blocks");
+    static_assert(
+        requires { sizeof(Block); }, "lsm: include <lsm/sstable/block.hpp> for a cache of tables' blocks");
 
 public:
     explicit basic_block_cache(std::size_t capacity, const Alloc& alloc = {})
@@ -99,7 +101,7 @@ public:
 
     /// The keys, newest first. O(n).
     [[nodiscard]] auto keys() const {
-        std::vector<block_key, rebound<block_key>> out(order_.get_allocator());
+        detail::vector_of<block_key, Alloc> out(order_.get_allocator());
         out.reserve(places_.size());
         for (const place& p : order_) out.push_back(p.key);
         return out;

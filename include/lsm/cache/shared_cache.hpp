@@ -128,7 +128,7 @@ public:
         if (Item* const item = slot.find<Item>()) {
             s.kept.remove(*item);
             s.used.store(s.kept.bytes(), std::memory_order_relaxed);
-            item_pointer<Item>::let_go(item);
+            item_pointer<Item>::release(item);
         }
         slot.word_.store(0, std::memory_order_relaxed);
     }
@@ -200,7 +200,7 @@ private:
     }
     void give_up(shard& s, Item& item) noexcept {
         s.retired.remove(item);
-        item_pointer<Item>::let_go(&item);
+        item_pointer<Item>::release(&item);
     }
 
     const std::size_t shards_used_;  // a power of two

@@ -18,7 +18,7 @@ public:
 
     void hold() noexcept { holders_.fetch_add(1, std::memory_order_relaxed); }
     /// Whether that was the last holder.
-    [[nodiscard]] bool let_go() noexcept { return holders_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+    [[nodiscard]] bool release() noexcept { return holders_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
 
     /// Says that it was of use again, up to three times.
     void used() noexcept {
@@ -58,14 +58,14 @@ public:
         std::swap(item_, other.item_);
         return *this;
     }
-    ~item_pointer() { let_go(item_); }
+    ~item_pointer() { release(item_); }
 
     [[nodiscard]] explicit operator bool() const noexcept { return item_ != nullptr; }
     [[nodiscard]] Item* get() const noexcept { return item_; }
     [[nodiscard]] Item* operator->() const noexcept { return item_; }
 
-    static void let_go(Item* item) noexcept {
-        if (item != nullptr && item->let_go()) Item::destroy(item);
+    static void release(Item* item) noexcept {
+        if (item != nullptr && item->release()) Item::destroy(item);
     }
 
 private:

@@ -8,6 +8,7 @@
 
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/crc32.hpp>
+#include <lsm/core/vector_of.hpp>
 
 /// A CRC is the remainder of a polynomial: that of a text moves over the bytes behind it by a multiplication. As in the
 /// registers, the highest bit is the coefficient of x^0.
@@ -68,8 +69,7 @@ private:
     }
 
     bytes_view text_;
-    std::vector<std::uint32_t, typename std::allocator_traits<Alloc>::template rebind_alloc<std::uint32_t>>
-        marks_;  // the CRC of the text up to every 64th byte
+    vector_of<std::uint32_t, Alloc> marks_;  // the CRC of the text up to every 64th byte
 };
 
 }  // namespace lsm::detail

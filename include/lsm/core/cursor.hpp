@@ -9,9 +9,8 @@
 /// Cursors walk entries in key order, tombstones included. They are what every stage offers and what the merge takes.
 ///
 /// A cursor stands on an entry, or is not valid(): then it ran off an end, or met damage, which status() tells. next(),
-/// prev(), key() and entry() require valid(). The views that key() and entry() give last until the cursor moves, and are no
-/// keys to seek it with. A
-/// freshly made cursor need not stand anywhere: seek first.
+/// prev(), key() and entry() require valid(). The views that key() and entry() give last until the cursor moves, and
+/// are no keys to seek it with. A freshly made cursor need not stand anywhere: seek first.
 namespace lsm {
 
 template <class C>

@@ -86,7 +86,7 @@ namespace detail {
 
 /// What `tell` returns; where there is no memory for its words, the failure in fewer: it is told all the same.
 template <class Tell>
-[[nodiscard]] error told(errc code, int sys, Tell tell) noexcept {
+[[nodiscard]] error with_fallback_text(errc code, int sys, Tell tell) noexcept {
 #if defined(__cpp_exceptions)
     try {
         return tell();
@@ -101,7 +101,7 @@ template <class Tell>
 
 /// "bad_type: <detail>", for failures that have no place in a file.
 [[nodiscard]] LSM_COLD inline error failure(errc code, std::string_view detail) noexcept {
-    return told(code, 0, [&]() -> error {
+    return with_fallback_text(code, 0, [&]() -> error {
         std::string what(to_string(code));
         what.append(": ").append(detail);
         return {code, 0, std::move(what)};
@@ -110,7 +110,7 @@ template <class Tell>
 
 /// "offset 17: bad_type: <detail>".
 [[nodiscard]] LSM_COLD inline error failure_at(unsigned long long offset, errc code, std::string_view detail) noexcept {
-    return told(code, 0, [&] { return failure(code, detail).in("offset " + std::to_string(offset)); });
+    return with_fallback_text(code, 0, [&] { return failure(code, detail).in("offset " + std::to_string(offset)); });
 }
 
 /// A failed system call: "<operation>: <the system's words for sys>".
@@ -119,7 +119,7 @@ template <class Tell>
     if (sys == ENOSPC || sys == EDQUOT) code = errc::no_space;
     if (sys == ENOENT) code = errc::not_found;
     if (sys == EEXIST) code = errc::exists;
-    return told(code, sys, [&]() -> error {
+    return with_fallback_text(code, sys, [&]() -> error {
         std::string what(operation);
         what.append(": ").append(std::generic_category().message(sys));
         return {code, sys, std::move(what)};
@@ -128,13 +128,13 @@ template <class Tell>
 
 /// A copy that takes no memory when there is none.
 [[nodiscard]] inline error copy_of(const error& why) noexcept {
-    return told(why.code, why.sys, [&] { return why; });
+    return with_fallback_text(why.code, why.sys, [&] { return why; });
 }
 
 }  // namespace detail
 
 LSM_COLD inline error error::in(std::string_view file) && noexcept {
-    return detail::told(code, sys, [&] {
+    return detail::with_fallback_text(code, sys, [&] {
         what.reserve(file.size() + 2 + what.size());
         what.insert(0, ": ").insert(0, file);
         return std::move(*this);

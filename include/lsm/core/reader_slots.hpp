@@ -51,7 +51,7 @@ public:
         pass& operator=(const pass&) = delete;
         ~pass() { slot_.inside[phase_].fetch_sub(1, std::memory_order_release); }
 
-        [[nodiscard]] read_counters& counted() const noexcept { return slot_.counted; }
+        [[nodiscard]] read_counters& counters() const noexcept { return slot_.counted; }
 
     private:
         friend class reader_slots;

@@ -19,22 +19,16 @@ public:
     using error_type = lsm::error;
 
     template <class U = T>
-        requires(std::convertible_to<U, T> && !std::same_as<std::remove_cvref_t<U>, result> &&
-                 !std::same_as<std::remove_cvref_t<U>, lsm::error>)
-    result(U&& value) : good_(true), value_(std::forward<U>(value)) {}
+    requires(std::convertible_to<U, T> && !std::same_as<std::remove_cvref_t<U>, result> &&
+             !std::same_as<std::remove_cvref_t<U>, lsm::error>) result(U&& value)
+        : good_(true), value_(std::forward<U>(value)) {}
     result(lsm::error failure) noexcept : good_(false), error_(std::move(failure)) {}
 
-    result(const result& other)
-        requires std::copy_constructible<T>
-        : good_(other.good_) {
-        take(other);
-    }
+    result(const result& other) requires std::copy_constructible<T> : good_(other.good_) { take(other); }
     result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : good_(other.good_) {
         take(std::move(other));
     }
-    result& operator=(result other) noexcept
-        requires std::is_nothrow_move_constructible_v<T>
-    {
+    result& operator=(result other) noexcept requires std::is_nothrow_move_constructible_v<T> {
         clear();
         good_ = other.good_;
         take(std::move(other));

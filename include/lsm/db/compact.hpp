@@ -10,7 +10,8 @@
 
 #include <lsm/core/cursor.hpp>
 #include <lsm/core/result.hpp>
-#include <lsm/db/file_names.hpp>
+#include <lsm/core/vector_of.hpp>
+#include <lsm/db/disk/file_names.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/io/replacement.hpp>
 #include <lsm/io/sink.hpp>
@@ -64,9 +65,7 @@ result<void> compact(const std::vector<basic_sst_reader<Policies>, ReaderAlloc>&
                      compact_options options = {},
                      const typename Policies::allocator_type& alloc = typename Policies::allocator_type()) {
     using cursor = decltype(newest_first.front().byte_cursor());
-    std::vector<cursor,
-                typename std::allocator_traits<typename Policies::allocator_type>::template rebind_alloc<cursor>>
-        sources(alloc);
+    detail::vector_of<cursor, typename Policies::allocator_type> sources(alloc);
     sources.reserve(newest_first.size());
     for (const auto& reader : newest_first) sources.push_back(reader.byte_cursor());
     merging_iterator<cursor, typename Policies::allocator_type> merged(

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include <lsm/db/compaction_choice.hpp>
-#include <lsm/db/manifest.hpp>
+#include <lsm/db/compaction/compaction_choice.hpp>
+#include <lsm/db/disk/manifest.hpp>
 
 namespace lsm {
 

@@ -15,11 +15,11 @@
 #include <lsm/core/hex.hpp>
 #include <lsm/core/range.hpp>
 #include <lsm/core/result.hpp>
+#include <lsm/db/admin/verify.hpp>
 #include <lsm/db/db_core.hpp>
 #include <lsm/db/options.hpp>
+#include <lsm/db/read/scan_cursor.hpp>
 #include <lsm/db/statistics.hpp>
-#include <lsm/db/verify.hpp>
-#include <lsm/db/view.hpp>
 #include <lsm/db/write_batch.hpp>
 #include <lsm/fwd.hpp>
 #include <lsm/io/sink.hpp>
@@ -33,14 +33,14 @@ namespace lsm {
 /// The bytes that every `Key`, a tuple or pair, begins with whose first elements are these, for scan({.prefix = ...}).
 /// The elements become those of the key as in its constructor.
 template <class Key, class... Elements>
-    requires(sizeof...(Elements) <= std::tuple_size_v<Key>)
-[[nodiscard]] bytes key_prefix(const Elements&... elements) {
+requires(sizeof...(Elements) <= std::tuple_size_v<Key>) [[nodiscard]] bytes key_prefix(const Elements&... elements) {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
         using first_elements = std::tuple<std::tuple_element_t<I, Key>...>;
         bytes out;
         key_codec<first_elements>::encode(first_elements(elements...), out);
         return out;
-    }(std::index_sequence_for<Elements...>());
+    }
+    (std::index_sequence_for<Elements...>());
 }
 
 /// A database as it was at one moment. Costs next to nothing to take; what the database changes later it keeps for the
@@ -88,8 +88,8 @@ private:
 /// destroyed. What is destroyed without close() is closed, its errors unseen. The allocator must be one for many
 /// threads, unless options::executor is inline and the program has but one.
 ///
-/// A child made by fork() must not use it: there it may be destroyed, which does nothing. As long as the child lives and
-/// has not called exec, the directory stays locked.
+/// A child made by fork() must not use it: there it may be destroyed, which does nothing. As long as the child lives
+/// and has not called exec, the directory stays locked.
 template <class Policies>
 class basic_db {
     using alloc = typename Policies::allocator_type;
@@ -103,13 +103,14 @@ public:
     using batch = basic_write_batch<Policies>;
     using snapshot_type = basic_snapshot<Policies>;
     using pinned_value = basic_pinned_value<Policies>;
-    using cursor = typed_cursor<Policies, detail::range_cursor<detail::view_cursor<alloc>, alloc>>;
+    using cursor = typed_cursor<Policies, detail::range_cursor<detail::scan_cursor<alloc>, alloc>>;
 
     struct read_options {
         /// Read what was there then; else what is there now. Must have been taken of this db object, or of one that it
         /// was moved from (else invalid_argument), and outlive the call.
         const snapshot_type* at = nullptr;
-        /// Check blocks that are read from a file against their checksums. Blocks that are not do not stay in the cache.
+        /// Check blocks that are read from a file against their checksums. Blocks that are not do not stay in the
+        /// cache.
         bool verify_checksums = true;
         /// Keep blocks that are read in the cache.
         bool fill_cache = true;
@@ -145,7 +146,7 @@ public:
         return *this;
     }
     ~basic_db() {
-        if (core_ && !core_->is_at_home()) leave_to_parent();
+        if (core_ && !core_->in_opening_process()) abandon_in_child();
     }
 
     /// Opens the database in `directory`, or makes one. Errors: locked (open already, here or in another process),
@@ -328,7 +329,8 @@ public:
     /// there. Does not flush. An error is why what was not synced may not be durable: what has stopped the log, or io.
     /// Closed it is all the same, and to close it again does nothing.
     result<void> close() {
-        if (!core_->is_at_home()) return detail::failure(errc::closed, "opened by the parent").in(core_->directory());
+        if (!core_->in_opening_process())
+            return detail::failure(errc::closed, "opened by the parent").in(core_->directory());
         return core_->close();
     }
 
@@ -363,7 +365,7 @@ private:
 
     // In a child of the process that opened it: its threads are not here, and its log is the parent's. So nothing is
     // done, and the memory is kept.
-    void leave_to_parent() noexcept {
+    void abandon_in_child() noexcept {
         union kept {
             std::shared_ptr<core> core_of_parent;
             explicit kept(std::shared_ptr<core> from) noexcept : core_of_parent(std::move(from)) {}

@@ -12,23 +12,23 @@
 #include <utility>
 
 #include <lsm/core/bytes.hpp>
-#include <lsm/core/caught.hpp>
+#include <lsm/core/or_out_of_memory.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/core/sha256.hpp>
-#include <lsm/db/checkpoint.hpp>
-#include <lsm/db/file_names.hpp>
-#include <lsm/db/health.hpp>
-#include <lsm/db/maintenance.hpp>
-#include <lsm/db/memory_budget.hpp>
+#include <lsm/db/admin/checkpoint.hpp>
+#include <lsm/db/admin/verify.hpp>
+#include <lsm/db/compaction/compactor.hpp>
+#include <lsm/db/compaction/maintenance.hpp>
+#include <lsm/db/disk/file_names.hpp>
 #include <lsm/db/options.hpp>
-#include <lsm/db/recovery.hpp>
+#include <lsm/db/read/scan_cursor.hpp>
+#include <lsm/db/recovery/recovery.hpp>
+#include <lsm/db/state/health.hpp>
+#include <lsm/db/state/memory_budget.hpp>
+#include <lsm/db/state/table_store.hpp>
+#include <lsm/db/state/version_store.hpp>
 #include <lsm/db/statistics.hpp>
-#include <lsm/db/table_maker.hpp>
-#include <lsm/db/table_store.hpp>
-#include <lsm/db/verify.hpp>
-#include <lsm/db/version_store.hpp>
-#include <lsm/db/view.hpp>
-#include <lsm/db/write_path.hpp>
+#include <lsm/db/write/write_path.hpp>
 #include <lsm/io/executor.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/io/posix_file_system.hpp>
@@ -41,7 +41,7 @@ namespace lsm::detail {
 ///
 /// Every step that changes the disk leaves a directory that opens to the same contents, whenever the power goes.
 template <class Alloc>
-class db_core final : private release_bell::listener {
+class db_core final : private unpin_notifier::listener {
 public:
     static result<std::shared_ptr<db_core>> open(std::string_view directory, const options& opts, const Alloc& alloc) {
         io::file_system& fs = opts.file_system != nullptr ? *opts.file_system : io::default_file_system();
@@ -66,7 +66,7 @@ public:
           options_(opts),
           lock_(std::move(lock)),
           own_executor_(opts.background_threads),
-          bell_(std::allocate_shared<release_bell>(alloc, static_cast<release_bell::listener*>(this))),
+          bell_(std::allocate_shared<unpin_notifier>(alloc, static_cast<unpin_notifier::listener*>(this))),
           readers_(std::allocate_shared<reader_slots>(alloc)),
           shared_(std::allocate_shared<table_resources<Alloc>>(alloc, opts, readers_)),
           health_(opts.listener),
@@ -80,7 +80,7 @@ public:
     db_core(const db_core&) = delete;
     db_core& operator=(const db_core&) = delete;
     ~db_core() {
-        static_cast<void>(caught(directory_, [this] { return close(); }));
+        static_cast<void>(or_out_of_memory(directory_, [this] { return close(); }));
     }
 
     result<void> write(bytes_view operations, std::uint32_t count, write_options how) {
@@ -95,9 +95,9 @@ public:
     template <class Use>
     result<void> find(bytes_view key, const pinned_version<Alloc>* at, block_options how, Use use) {
         if (auto own = check_own(at); !own) return own;
-        bool long_enough = false;
-        auto done = find(key, at, how, use, long_enough);
-        if (long_enough) maintenance_.hurry_for_readers();
+        bool level0_due = false;
+        auto done = find(key, at, how, use, level0_due);
+        if (level0_due) maintenance_.merge_level0_soon();
         return done;
     }
     /// Many at once, as of one moment: `use(i, entry)` for each key that has an entry.
@@ -108,13 +108,13 @@ public:
         for (std::size_t i = 0; i < keys.size(); ++i) {
             // One after the other: maintenance waits for lookups that are under way, not for pins.
             const typename version_store<Alloc>::reading now(versions_);
-            auto& counted = now.counted();
+            auto& counted = now.counters();
             counted.gets.fetch_add(1, std::memory_order_relaxed);
-            auto done = find_newest(*pinned, keys[i], pinned.at(), how, counted,
-                                    [&](entry_view entry, block_contents<Alloc>*) {
-                                        if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
-                                        use(i, entry);
-                                    });
+            auto done =
+                find_newest(*pinned, keys[i], pinned.at(), how, counted, [&](entry_view entry, block_contents<Alloc>*) {
+                    if (!entry.tombstone()) counted.found.fetch_add(1, std::memory_order_relaxed);
+                    use(i, entry);
+                });
             if (!done) return done;
         }
         return {};
@@ -131,19 +131,19 @@ public:
         }
         return versions_.pin();
     }
-    [[nodiscard]] view_cursor<Alloc> view(const pinned_version<Alloc>* at, merge_options how, block_options blocks) {
-        if (auto own = check_own(at); !own) return view_cursor<Alloc>(std::move(own).error(), alloc_);
-        bool long_enough = false;
+    [[nodiscard]] scan_cursor<Alloc> view(const pinned_version<Alloc>* at, merge_options how, block_options blocks) {
+        if (auto own = check_own(at); !own) return scan_cursor<Alloc>(std::move(own).error(), alloc_);
+        bool level0_due = false;
         {
             const typename version_store<Alloc>::reading now(versions_);
-            now.counted().cursors.fetch_add(1, std::memory_order_relaxed);
-            long_enough = at == nullptr && lose_time(*now, cursor_loss);
+            now.counters().cursors.fetch_add(1, std::memory_order_relaxed);
+            level0_due = at == nullptr && charge_level0(*now, cursor_loss);
         }
-        if (long_enough) maintenance_.hurry_for_readers();
-        if (at != nullptr) return view_cursor<Alloc>(*at, readers_, how, blocks, alloc_);
+        if (level0_due) maintenance_.merge_level0_soon();
+        if (at != nullptr) return scan_cursor<Alloc>(*at, readers_, how, blocks, alloc_);
         auto pinned = pin();
-        if (!pinned) return view_cursor<Alloc>(std::move(pinned).error(), alloc_);
-        return view_cursor<Alloc>(*std::move(pinned), readers_, how, blocks, alloc_);
+        if (!pinned) return scan_cursor<Alloc>(std::move(pinned).error(), alloc_);
+        return scan_cursor<Alloc>(*std::move(pinned), readers_, how, blocks, alloc_);
     }
 
     result<void> flush() {
@@ -228,27 +228,27 @@ public:
     }
 
     /// Whether this is the process that has opened it, and no child of it.
-    [[nodiscard]] bool is_at_home() const noexcept { return home_ == ::getpid(); }
+    [[nodiscard]] bool in_opening_process() const noexcept { return home_ == ::getpid(); }
 
-    /// Stops maintenance, then lets go of the log and the directory. Requires is_at_home().
+    /// Stops maintenance, then lets go of the log and the directory. Requires in_opening_process().
     result<void> close() {
         error refusal = failure(errc::closed, "the database was closed").in(directory_);
         maintenance_.stop();  // from here on memory may run out, and the database is closed all the same
         result<void> done;
         writes_.between_writes([&] {
             if (health_.closed()) return;
-            const auto before = caught(directory_, [this] { return health_.check(); });
+            const auto before = or_out_of_memory(directory_, [this] { return health_.check(); });
             health_.close(std::move(refusal));
             bell_->disconnect();
-            static_cast<void>(caught(directory_, [this]() -> result<void> {
+            static_cast<void>(or_out_of_memory(directory_, [this]() -> result<void> {
                 versions_.for_each_pinned(&table_store<Alloc>::let_outlive);
                 return {};
             }));
             // Whatever else writes may be refused for, the log can be sound.
-            done = caught(directory_, [this] { return writes_.close_log(); });
+            done = or_out_of_memory(directory_, [this] { return writes_.close_log(); });
             if (!done && !before) done = before;
-            tables_.let_go();
-            auto unlocked = caught(directory_, [this] { return lock_.close(); });
+            tables_.release();
+            auto unlocked = or_out_of_memory(directory_, [this] { return lock_.close(); });
             if (done) done = std::move(unlocked);
         });
         return done;
@@ -284,11 +284,11 @@ private:
         return failure(errc::invalid_argument, "the snapshot was taken of another db").in(directory_);
     }
 
-    // `long_enough` tells whether level 0 is to be merged now: when the reading is over, as that may wait for readers.
+    // `level0_due` tells whether level 0 is to be merged now: when the reading is over, as that may wait for readers.
     template <class Use>
-    result<void> find(bytes_view key, const pinned_version<Alloc>* at, block_options how, Use use, bool& long_enough) {
+    result<void> find(bytes_view key, const pinned_version<Alloc>* at, block_options how, Use use, bool& level0_due) {
         const typename version_store<Alloc>::reading now(versions_);
-        auto& counted = now.counted();
+        auto& counted = now.counters();
         const bool timed = counted.gets.fetch_add(1, std::memory_order_relaxed) % reads_per_sample == 0;
         const stopwatch watch(timed);
         const auto counting = [&](entry_view entry, block_contents<Alloc>* block) {
@@ -312,7 +312,7 @@ private:
                                   : find_newest(*now, key, now.at(), how, counted, counting);
         if (timed) {
             counted_.read_latency.add(watch.nanoseconds());
-            long_enough = at == nullptr && lose_time(*now, reads_per_sample * get_loss);
+            level0_due = at == nullptr && charge_level0(*now, reads_per_sample * get_loss);
         }
         return done;
     }
@@ -337,7 +337,7 @@ private:
 
     // A reader had more tables to look into than there will be after the next merge of level 0; true if that should not
     // wait any longer.
-    [[nodiscard]] bool lose_time(const version<Alloc>& in, std::uint64_t for_each_table) {
+    [[nodiscard]] bool charge_level0(const version<Alloc>& in, std::uint64_t for_each_table) {
         const std::uint64_t tables = in.tables->levels[0].size();
         if (tables < options_.compaction.level0_trigger || !maintenance_.compacts()) return false;
         if (lost_.fetch_add(tables * for_each_table, std::memory_order_relaxed) < intolerable_loss) return false;
@@ -366,7 +366,7 @@ private:
     const options options_;
     io::file lock_;
     io::thread_executor own_executor_;
-    std::shared_ptr<release_bell> bell_;
+    std::shared_ptr<unpin_notifier> bell_;
     std::shared_ptr<reader_slots> readers_;
     std::atomic<std::uint64_t> lost_ = 0;
     std::shared_ptr<table_resources<Alloc>> shared_;
@@ -375,7 +375,7 @@ private:
     version_store<Alloc> versions_;
     memory_budget<Alloc> memory_;
     table_store<Alloc> tables_;
-    table_maker<Alloc> maker_;
+    compactor<Alloc> maker_;
     maintenance<Alloc> maintenance_;
     write_path<Alloc> writes_;
     mutable std::mutex refreshing_;

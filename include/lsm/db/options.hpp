@@ -8,7 +8,7 @@
 #include <lsm/db/event_listener.hpp>
 #include <lsm/io/executor.hpp>
 #include <lsm/io/file_system.hpp>
-#include <lsm/wal/reader.hpp>
+#include <lsm/wal/recovery.hpp>
 
 namespace lsm {
 
@@ -31,8 +31,8 @@ struct options {
     /// Table files that are kept open at the same time; the others are opened for each read, which takes longer.
     unsigned max_open_files = 512;
     /// Read tables through memory maps, where the system has room for them, without a system call or a copy. A disk
-    /// that cannot deliver a page then ends the process with SIGBUS, where reads without a map return errc::io. A cached
-    /// block was verified once: bytes that change in the file later are not noticed.
+    /// that cannot deliver a page then ends the process with SIGBUS, where reads without a map return errc::io. A
+    /// cached block was verified once: bytes that change in the file later are not noticed.
     bool map_tables = false;
     /// Write to the log through a memory map, without a system call, what is not to be synced, where the system can and
     /// log_preallocation_bytes is not 0. A disk that fails may then end the process with SIGBUS, where a write returns

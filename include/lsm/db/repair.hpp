@@ -14,11 +14,11 @@
 #include <vector>
 
 #include <lsm/core/result.hpp>
-#include <lsm/db/directory_contents.hpp>
-#include <lsm/db/file_names.hpp>
-#include <lsm/db/manifest.hpp>
+#include <lsm/db/admin/repair_order.hpp>
+#include <lsm/db/disk/directory_contents.hpp>
+#include <lsm/db/disk/file_names.hpp>
+#include <lsm/db/disk/manifest.hpp>
 #include <lsm/db/repair_report.hpp>
-#include <lsm/db/table_order.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/io/posix_file_system.hpp>
 
@@ -42,7 +42,7 @@ public:
     result<repair_report> run() {
         if (auto read = read_manifest_lines(); !read) return std::move(read).error();
         if (auto checked = check_tables(); !checked) return std::move(checked).error();
-        table_order order(fs_, directory_, std::move(tables_), options_.newer_by_id);
+        repair_order order(fs_, directory_, std::move(tables_), options_.newer_by_id);
         if (auto settled = order.settle(report_); !settled) return std::move(settled).error();
         report_.needed = report_.manifest_defect || !report_.lost.empty();
         if (!report_.needed) return std::move(report_);

@@ -8,6 +8,7 @@
 
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/hash.hpp>
+#include <lsm/core/vector_of.hpp>
 
 namespace lsm::detail {
 
@@ -53,7 +54,7 @@ private:
         return out;
     }
 
-    std::vector<word, typename std::allocator_traits<Alloc>::template rebind_alloc<word>> words_;
+    vector_of<word, Alloc> words_;
 };
 
 }  // namespace lsm::detail

@@ -15,6 +15,7 @@
 #include <lsm/core/entry.hpp>
 #include <lsm/core/prefix_search.hpp>
 #include <lsm/core/result.hpp>
+#include <lsm/core/vector_of.hpp>
 #include <lsm/fwd.hpp>
 
 namespace lsm {
@@ -79,35 +80,25 @@ public:
         step();
     }
 
-    void prev()
-        requires cursor<Cursor>
-    {
+    void prev() requires cursor<Cursor> {
         if (direction_ == direction::forward) return turn_backward();
         step();
     }
 
-    void seek_to_first()
-        requires cursor<Cursor>
-    {
+    void seek_to_first() requires cursor<Cursor> {
         for (Cursor& source : sources_) source.seek_to_first();
         collect(direction::forward);
     }
-    void seek_to_last()
-        requires cursor<Cursor>
-    {
+    void seek_to_last() requires cursor<Cursor> {
         for (Cursor& source : sources_) source.seek_to_last();
         collect(direction::backward);
     }
-    void seek(bytes_view key)
-        requires cursor<Cursor>
-    {
+    void seek(bytes_view key) requires cursor<Cursor> {
         for (Cursor& source : sources_) source.seek(key);
         collect(direction::forward);
     }
 
 private:
-    template <class T>
-    using rebound = typename std::allocator_traits<Alloc>::template rebind_alloc<T>;
     enum class direction : bool { forward, backward };
 
     // A source, the key that it stands on, and the leading_number() of what that has behind the shared bytes.
@@ -200,9 +191,7 @@ private:
     }
 
     // Every source but the winner stands beyond the winner's key in the old direction, or at an end.
-    void turn_forward()
-        requires cursor<Cursor>
-    {
+    void turn_forward() requires cursor<Cursor> {
         const bytes_view from = key();
         for (std::size_t i = 0; i < sources_.size(); ++i) {
             if (i == winner_.source) continue;
@@ -212,9 +201,7 @@ private:
         sources_[winner_.source].next();
         collect(direction::forward);
     }
-    void turn_backward()
-        requires cursor<Cursor>
-    {
+    void turn_backward() requires cursor<Cursor> {
         const bytes_view from = key();
         for (std::size_t i = 0; i < sources_.size(); ++i)
             if (i != winner_.source) detail::seek_below(sources_[i], from);
@@ -275,8 +262,8 @@ private:
         heap_[at] = moving;
     }
 
-    std::vector<Cursor, rebound<Cursor>> sources_;
-    std::vector<contender, rebound<contender>> heap_;  // those with entries left, but for the winner
+    detail::vector_of<Cursor, Alloc> sources_;
+    detail::vector_of<contender, Alloc> heap_;  // those with entries left, but for the winner
     contender winner_{};
     basic_bytes<Alloc> shared_;  // in front of all keys
     merge_options options_;

@@ -104,8 +104,7 @@ private:
 
 /// Enums of a fixed underlying type, as that integer. Decoding does not ask whether it is one of the enumerators.
 template <class Enum>
-    requires(std::is_enum_v<Enum> && requires { Enum{0}; })
-struct key_codec<Enum> {
+requires(std::is_enum_v<Enum>&& requires { Enum{0}; }) struct key_codec<Enum> {
     using integer = std::underlying_type_t<Enum>;
     static constexpr std::size_t size = sizeof(Enum);
 

@@ -28,12 +28,11 @@ concept storable_value = codec_for<value_codec<Value>, Value>;
 
 /// A standard allocator (one that hands out plain pointers), of any value type.
 template <class Alloc>
-concept standard_allocator =
-    std::copy_constructible<Alloc> &&
+concept standard_allocator = std::copy_constructible<Alloc> &&
     requires(typename std::allocator_traits<Alloc>::template rebind_alloc<char> alloc) {
-        { alloc.allocate(std::size_t{1}) } -> std::same_as<char*>;
-        alloc.deallocate(static_cast<char*>(nullptr), std::size_t{1});
-    };
+    { alloc.allocate(std::size_t{1}) } -> std::same_as<char*>;
+    alloc.deallocate(static_cast<char*>(nullptr), std::size_t{1});
+};
 
 }  // namespace lsm
 
@@ -62,7 +61,9 @@ struct missing_value_codec {
 };
 
 template <class Codec>
-concept identity_codec = requires { typename Codec::view_type; };
+concept identity_codec = requires {
+    typename Codec::view_type;
+};
 
 // How a T is passed in: as a view when it is its own encoding, else by reference.
 template <class Codec, class T>
@@ -102,8 +103,7 @@ private:
 };
 
 template <class Codec, class T, class Alloc>
-    requires(fixed_size_codec<Codec> && !identity_codec<Codec>)
-class encoded<Codec, T, Alloc> {
+requires(fixed_size_codec<Codec> && !identity_codec<Codec>) class encoded<Codec, T, Alloc> {
 public:
     encoded(const T& value, const Alloc&) { Codec::encode(value, *this); }
     [[nodiscard]] bytes_view view() const noexcept { return {raw_, used_}; }

@@ -18,10 +18,10 @@ namespace lsm {
 /// A cursor over keys and values of the policies' types; stands on the first entry of its range when it is made.
 ///
 /// An entry is read by key(), value() and, in the stages that show deletions, tombstone(); all require valid(), as do
-/// next() and prev(), and value() that it is no tombstone. Views they return last until the cursor moves. A cursor that is
-/// not valid() has come to an end, or met damage: status() tells which, and never calls damage an end. A cursor keeps
-/// what it reads alive, so it may outlive the object that it came from; it is for one thread at a time, and is moved
-/// rather than copied.
+/// next() and prev(), and value() that it is no tombstone. Views they return last until the cursor moves. A cursor that
+/// is not valid() has come to an end, or met damage: status() tells which, and never calls damage an end. A cursor
+/// keeps what it reads alive, so it may outlive the object that it came from; it is for one thread at a time, and is
+/// moved rather than copied.
 ///
 /// Also a C++20 input range, from where it stands, of pairs (key, value), or (key, optional value) in the stages that
 /// show deletions, where a tombstone has no value. Look at status() behind the loop.
@@ -57,11 +57,7 @@ public:
         else
             return *value_;
     }
-    [[nodiscard]] bool tombstone() const
-        requires ShowsTombstones
-    {
-        return bytes_.entry().tombstone();
-    }
+    [[nodiscard]] bool tombstone() const requires ShowsTombstones { return bytes_.entry().tombstone(); }
 
     /// The entry's bytes, as they are stored.
     [[nodiscard]] bytes_view key_bytes() const { return bytes_.key(); }

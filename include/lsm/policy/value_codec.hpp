@@ -55,9 +55,8 @@ inline constexpr bool refers_elsewhere<std::array<T, Size>> = refers_elsewhere<T
 /// zeros where the compiler can clear it (GCC 11 and later), else as it happens to be. Any bytes of the right number
 /// decode: members whose type has forbidden values (bool, some enums) are as safe as the file.
 template <class T>
-    requires(std::is_trivially_copyable_v<T> && std::is_object_v<T> && !std::is_array_v<T> &&
-             !detail::refers_elsewhere<T>)
-struct value_codec<T> {
+requires(std::is_trivially_copyable_v<T>&& std::is_object_v<T> && !std::is_array_v<T> &&
+         !detail::refers_elsewhere<T>) struct value_codec<T> {
     static constexpr std::size_t size = sizeof(T);
 
     template <class Out>

@@ -15,6 +15,7 @@
 #include <lsm/core/entry.hpp>
 #include <lsm/core/prefix_search.hpp>
 #include <lsm/core/result.hpp>
+#include <lsm/core/vector_of.hpp>
 #include <lsm/fwd.hpp>
 #include <lsm/sstable/format.hpp>
 
@@ -23,8 +24,7 @@ namespace lsm::detail {
 /// For each entry of a block, in order: where its record begins, in the lower half, and the first four bytes of its key
 /// behind what all keys of the block share, in the upper.
 template <class Alloc>
-using block_directory =
-    std::vector<std::uint64_t, typename std::allocator_traits<Alloc>::template rebind_alloc<std::uint64_t>>;
+using block_directory = vector_of<std::uint64_t, Alloc>;
 
 /// A data block and its directory, both of which live elsewhere.
 class block_view {

@@ -12,6 +12,7 @@
 #include <lsm/core/entry.hpp>
 #include <lsm/core/hash.hpp>
 #include <lsm/core/result.hpp>
+#include <lsm/core/vector_of.hpp>
 #include <lsm/sstable/filter.hpp>
 #include <lsm/sstable/format.hpp>
 #include <lsm/sstable/table_file.hpp>
@@ -132,13 +133,10 @@ private:
     }
     void end() { store_le(area_.data() + begun_ - 8, std::uint64_t{area_.size() - begun_}); }
 
-    template <class T>
-    using list = std::vector<T, typename std::allocator_traits<Alloc>::template rebind_alloc<T>>;
-
     unsigned filter_bits_per_key_;
     sst_properties counts_;  // without the keys
-    list<std::uint32_t> block_crcs_;
-    list<std::uint64_t> hashes_;
+    vector_of<std::uint32_t, Alloc> block_crcs_;
+    vector_of<std::uint64_t, Alloc> hashes_;
     basic_bytes<Alloc> smallest_;
     basic_bytes<Alloc> area_;
     std::size_t begun_ = 0;

@@ -10,6 +10,7 @@
 #include <lsm/core/coding.hpp>
 #include <lsm/core/prefix_search.hpp>
 #include <lsm/core/result.hpp>
+#include <lsm/core/vector_of.hpp>
 #include <lsm/sstable/format.hpp>
 
 namespace lsm::detail {
@@ -121,8 +122,7 @@ private:
             numbers_.push_back(leading_number((*this)[i].first_key.substr(shared_)));
     }
 
-    using numbers =
-        std::vector<std::uint64_t, typename std::allocator_traits<Alloc>::template rebind_alloc<std::uint64_t>>;
+    using numbers = vector_of<std::uint64_t, Alloc>;
 
     basic_bytes<Alloc> data_;
     numbers starts_;

@@ -56,7 +56,7 @@ public:
             (known->smallest != (*index)[0].first_key || known->largest < (*index)[index->size() - 1].first_key))
             return defect_at(index->end_of_blocks(), errc::bad_block, "properties and index contradict each other");
         if (extension->has_checksums())
-            file->know_by_seal(footer.index_offset - extension_trailer_bytes, extension->seal());
+            file->identify_by_seal(footer.index_offset - extension_trailer_bytes, extension->seal());
         else if (auto known = file->know_by_identity(); !known)
             return std::move(known).error();
         return table(*std::move(file), footer, *std::move(index), *std::move(extension), alloc);
@@ -93,7 +93,8 @@ public:
         return extension_.has_checksums() && index_[i].size <= most_looked_up;
     }
     /// Calls `use` with the entry of `key`, if block `i` has it; whether it has. Reads the block for this once, and
-    /// does not take it apart: for what comes after the entry its checksum must do, if load() has found it whole before.
+    /// does not take it apart: for what comes after the entry its checksum must do, if load() has found it whole
+    /// before.
     template <class Use>
     result<bool> look_up(std::size_t i, bytes_view key, Use use) const {
         const auto [first_key, offset, size] = index_[i];

@@ -69,12 +69,12 @@ public:
     }
 
     /// From now on the file is opened for each read. Not while anybody reads.
-    void let_go() {
+    void close_handle() {
         open_.store(false, std::memory_order_relaxed);
         static_cast<void>(file_.close());
     }
     /// Ends that, so that the file may lose its name; others may be reading. One thread at a time.
-    result<void> keep() {
+    result<void> hold_open() {
         if (mapped_ || open_.load(std::memory_order_relaxed)) return {};
         auto again = reopen();
         if (!again) return std::move(again).error();
@@ -85,7 +85,7 @@ public:
 
     /// What other files are told by: bytes at `offset`, not 0, or else the identity. One of the two is to be called
     /// before the file is opened again. `seal` has seal_bytes.
-    void know_by_seal(std::uint64_t offset, bytes_view seal) noexcept {
+    void identify_by_seal(std::uint64_t offset, bytes_view seal) noexcept {
         mark_.seal_offset = offset;
         seal.copy(mark_.seal.data(), mark_.seal.size());
     }

@@ -11,20 +11,14 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/crc32.hpp>
 #include <lsm/core/result.hpp>
+#include <lsm/core/vector_of.hpp>
 #include <lsm/fwd.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/io/input.hpp>
 #include <lsm/wal/format.hpp>
+#include <lsm/wal/recovery.hpp>
 
 namespace lsm::wal {
-
-/// What a reader makes of bytes that are no intact record. Zeros up to the end of the file are never a defect.
-enum class recovery : unsigned char {
-    strict_tail,    ///< the log ends at a torn write; damage in front of intact records is an error
-    absolute,       ///< any defect is an error
-    point_in_time,  ///< the log ends at the first defect
-    salvage,        ///< every intact record that a bounded search finds is read, defects are passed over
-};
 
 /// Reads the records of a log, front to back, one in memory at a time. One thread at a time.
 template <class Alloc>
@@ -35,7 +29,7 @@ public:
         std::uint64_t offset;
         std::uint64_t size;
     };
-    using cuts = std::vector<cut, typename std::allocator_traits<Alloc>::template rebind_alloc<cut>>;
+    using cuts = detail::vector_of<cut, Alloc>;
 
     /// Takes the log as it is now: bytes appended later are not seen.
     static result<basic_reader> open(io::file log, recovery mode = recovery::strict_tail, const Alloc& alloc = {}) {
@@ -167,7 +161,7 @@ private:
     std::uint64_t size_;
     recovery mode_;
     io::input<Alloc> in_;
-    std::vector<char, typename std::allocator_traits<Alloc>::template rebind_alloc<char>> rest_;
+    detail::vector_of<char, Alloc> rest_;
     std::uint64_t rest_begin_ = 0;
     std::optional<detail::record_search<Alloc>> search_;  // of the rest, as soon as there is one
     std::uint64_t records_ = 0;

@@ -10,9 +10,9 @@
 
 #include <lsm/core/batch_coding.hpp>
 #include <lsm/core/bytes.hpp>
-#include <lsm/core/caught.hpp>
 #include <lsm/core/coding.hpp>
 #include <lsm/core/crc32.hpp>
+#include <lsm/core/or_out_of_memory.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/fwd.hpp>
 #include <lsm/io/file.hpp>

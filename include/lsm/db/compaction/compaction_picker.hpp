@@ -1,0 +1,86 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <lsm/db/compaction/compaction.hpp>
+#include <lsm/db/compaction/compaction_choice.hpp>
+#include <lsm/db/compaction_policy.hpp>
+#include <lsm/db/state/version.hpp>
+
+namespace lsm::detail {
+
+/// Which compactions are under way, and which is to begin beside them. One thread at a time: what is picked is right
+/// until another begins or ends.
+template <class Alloc>
+class compaction_picker {
+public:
+    compaction_picker(const compaction_options& how, const Alloc& alloc)
+        : alloc_(alloc), leveled_(how), size_tiered_(how) {
+        switch (how.style) {
+            case compaction_style::leveled: policy_ = &leveled_; break;
+            case compaction_style::size_tiered: policy_ = &size_tiered_; break;
+            case compaction_style::none: policy_ = &none_; break;
+        }
+        if (how.policy != nullptr) policy_ = how.policy;
+    }
+    compaction_picker(const compaction_picker&) = delete;
+    compaction_picker& operator=(const compaction_picker&) = delete;
+
+    /// What the policy wants done next; nothing also if that may not begin now. Damaged tables take no part.
+    [[nodiscard]] std::optional<compaction_choice> pick(const table_set<Alloc>& tables, bool readers_wait) const {
+        auto layout = layout_of(tables);
+        for (auto& level : layout.levels)
+            for (auto& t : level) t.busy = t.busy || std::ranges::find(damaged_, t.id) != damaged_.end();
+        layout.readers_wait = readers_wait;
+        auto choice = policy_->choose(layout);
+        if (choice && !check_choice(layout, *choice)) choice.reset();
+        return choice;
+    }
+    /// The tables, and what is under way among them.
+    [[nodiscard]] table_layout layout_of(const table_set<Alloc>& tables) const {
+        table_layout out;
+        tables.for_each([&](int level, const auto& t) {
+            if (t->empty()) return;
+            const auto uses = [&](const compaction<Alloc>* work) { return work->has_input(t->id()); };
+            const bool taken = std::ranges::any_of(running_, uses);
+            out.levels[static_cast<std::size_t>(level)].push_back(
+                {t->id(), t->file_bytes(), t->smallest(), t->largest(), taken});
+        });
+        for (const auto* work : running_)
+            if (const auto& hull = work->hull())
+                out.running.push_back({hull->first, hull->second, work->output_level()});
+        return out;
+    }
+
+    /// What was picked is under way until end(), which comes before it is destroyed.
+    [[nodiscard]] std::unique_ptr<const compaction<Alloc>> begin(std::shared_ptr<const table_set<Alloc>> tables,
+                                                                 const compaction_choice& picked) {
+        auto work = std::make_unique<const compaction<Alloc>>(std::move(tables), picked, alloc_);
+        running_.push_back(work.get());
+        return work;
+    }
+    void end(const compaction<Alloc>& work) noexcept { std::erase(running_, &work); }
+    [[nodiscard]] bool idle() const noexcept { return running_.empty(); }
+
+    /// One of its inputs is damaged: from now on none of them is picked without being asked for.
+    void leave_out_inputs(const compaction<Alloc>& failed) {
+        failed.for_each_input([this](int, const auto& t) { damaged_.push_back(t->id()); });
+    }
+
+private:
+    [[no_unique_address]] Alloc alloc_;
+    leveled_compaction leveled_;
+    size_tiered_compaction size_tiered_;
+    no_compaction none_;
+    const compaction_policy* policy_ = nullptr;  // of the style, or the caller's own
+    std::vector<const compaction<Alloc>*> running_;
+    std::vector<std::uint64_t> damaged_;
+};
+
+}  // namespace lsm::detail

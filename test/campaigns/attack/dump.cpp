@@ -1,0 +1,33 @@
+#include "campaigns/attack/mutations.hpp"
+#include "campaigns/fuzz/entries.hpp"
+#include "support/catch.hpp"
+#include "support/raw_bytes.hpp"
+
+using lsm::bytes;
+using namespace lsm::test;
+
+TEST_CASE("attacked dump: what is accepted is in order and encodes to the same bytes and all else is refused") {
+    const bytes sound = raw_dump({{"", "empty key"},
+                                  {"a", std::nullopt},
+                                  {"ab", ""},
+                                  {"b", bytes(30, 'v')},
+                                  {"key with a name", "and a value"},
+                                  {"\xff", std::nullopt}});
+    std::size_t accepted = 0;
+    for_each_mutation(sound, 101, [&](const bytes& in) { accepted += fuzz::dump(in); });
+    CHECK(accepted > 0);  // a flipped bit in a value is no defect
+}
+
+TEST_CASE("attacked dump: a hundred bytes that claim four billion entries or bytes are refused at no cost") {
+    const bytes claims[] = {
+        "MMT1" + u32(0xffff'ffff),
+        "MMT1" + u32(1) + raw_record(0xffff'ffff, 0, 0, ""),
+        "MMT1" + u32(1) + raw_record(0, 0xffff'ffff, 0, ""),
+        "MMT1" + u32(1) + raw_record(0xffff'ffff, 0xffff'ffff, 0, ""),
+        "MMT1" + u32(0xffff'ffff) + raw_record({"a", "1"}),
+    };
+    for (bytes claim : claims) {
+        claim.resize(100, '\0');
+        CHECK_FALSE(fuzz::dump(claim));
+    }
+}

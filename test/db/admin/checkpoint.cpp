@@ -1,0 +1,291 @@
+#include <lsm/db/admin/checkpoint.hpp>
+
+#include <cerrno>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include <lsm/db/db.hpp>
+#include <lsm/io/posix_file_system.hpp>
+
+#include "support/engines.hpp"
+#include "support/forwarding_file_system.hpp"
+#include "support/seed.hpp"
+#include "support/threads.hpp"
+#include "support/watched_file_system.hpp"
+
+namespace {
+
+using namespace lsm::test;
+using lsm::compaction_style;
+using lsm::errc;
+
+/// Does something before each link, which fails if it returns an errno.
+class linking final : public forwarding_file_system {
+public:
+    using forwarding_file_system::forwarding_file_system;
+    std::function<int()> at_link;
+
+    lsm::result<void> link(std::string_view from, std::string_view to) override {
+        if (const int sys = at_link ? at_link() : 0) return lsm::detail::system_failure("link", sys);
+        return forwarding_file_system::link(from, to);
+    }
+};
+
+/// A database with tables, some of them above level 0, and entries in memory.
+struct filled {
+    explicit filled(lsm::io::file_system& fs)
+        : how(tiny(compaction_style::leveled, {.file_system = &fs})), db(must(lsm::db::open("db", how))) {
+        writes.write_to(db, 400);
+    }
+    lsm::options how;
+    lsm::db db;
+    random_writes writes{seed_or(31)};
+};
+
+lsm::db open_copy(lsm::io::file_system& fs, const std::string& directory = "copy") {
+    return must(lsm::db::open(directory, plain({.create_if_missing = false, .file_system = &fs})));
+}
+
+}  // namespace
+
+TEST_CASE("checkpoint: one opens to the same contents and both go their own ways") {
+    lsm::io::memory_file_system fs;
+    filled from(fs);
+    const auto digest = must(from.db.digest());
+    must(from.db.checkpoint("a/b/copy"));
+    CHECK(must(from.db.digest()) == digest);
+    CHECK(contents_of(from.db) == from.writes.model);
+    auto copy = open_copy(fs, "a/b/copy");
+    CHECK(must(copy.digest()) == digest);
+    CHECK(contents_of(copy) == from.writes.model);
+    CHECK(strays(image_of(fs, "a/b/copy"), copy.live_tables()).empty());
+
+    const auto then = from.writes.model;
+    from.writes.write_to(from.db, 300);
+    must(from.db.compact());
+    CHECK(contents_of(copy) == then);
+    CHECK(must(copy.verify()).damage.empty());
+    must(copy.put("only", "here"));
+    must(copy.compact());
+    CHECK(contents_of(from.db) == from.writes.model);
+    CHECK(must(from.db.verify()).damage.empty());
+}
+
+TEST_CASE("checkpoint: tables are shared and not copied where the file system can") {
+    lsm::io::memory_file_system memory;
+    watched_file_system fs(memory);
+    filled from(fs);
+    must(from.db.flush());
+    must(from.db.settle());
+    const auto tables = from.db.live_tables();
+    fs.calls.clear();
+    must(from.db.checkpoint("copy"));
+    std::size_t links = 0;
+    for (const auto& call : fs.calls) {
+        links += call.starts_with("link db/sst-");
+        CHECK_FALSE(call.starts_with("write copy/sst-"));
+    }
+    CHECK(links == tables.size());
+    CHECK(open_copy(fs).live_tables() == tables);
+}
+
+TEST_CASE("checkpoint: an empty database makes an empty database") {
+    memory_directory directory;
+    const auto db = directory.open();
+    must(db.checkpoint("copy"));
+    CHECK(database_files(directory.fs, "copy") == std::vector<std::string>{"MANIFEST"});
+    CHECK(contents_of(open_copy(directory.fs)).empty());
+}
+
+TEST_CASE("checkpoint: tombstones in memory hide what the tables have") {
+    memory_directory directory;
+    auto db = directory.open();
+    must(db.put("a", "1"));
+    must(db.put("b", "1"));
+    must(db.flush());
+    must(db.del("a"));
+    must(db.checkpoint("copy"));
+    CHECK(contents_of(open_copy(directory.fs)) == entry_map{{"b", "1"}});
+}
+
+TEST_CASE("checkpoint: it shows its own moment though writes and compactions go on meanwhile") {
+    lsm::io::memory_file_system memory;
+    linking fs(memory);
+    const bool copied = GENERATE(false, true);
+    filled from(fs);
+    const auto then = from.writes.model;
+    int links = 0;
+    fs.at_link = [&] {
+        if (++links == 1) {
+            from.writes.write_to(from.db, 100);
+            must(from.db.compact());
+            for (const auto& [key, value] : then) must(from.db.del(key));
+            must(from.db.compact());
+            from.writes.model = contents_of(from.db);
+        }
+        return copied ? EXDEV : 0;
+    };
+    must(from.db.checkpoint("copy"));
+    CHECK(links > 2);
+    CHECK(contents_of(from.db) == from.writes.model);
+    // The tables that it still needed are gone when it is done.
+    CHECK(strays(image_of(memory, "db"), from.db.live_tables()).empty());
+    const auto copy = open_copy(memory);
+    CHECK(contents_of(copy) == then);
+    CHECK(must(copy.verify()).damage.empty());
+}
+
+TEST_CASE("checkpoint: a directory that has a database or a part of one is refused and left alone") {
+    const std::string name = GENERATE(as<std::string>(), "MANIFEST", "wal.log", "wal-000001.log", "sst-000009.sst",
+                                      "sst-000009.sst.tmp", "MANIFEST.tmp");
+    memory_directory directory;
+    auto db = directory.open();
+    must(db.put("a", "1"));
+    must(db.flush());
+    must(directory.fs.make_directory("copy"));
+    write_file(directory.fs, "copy/" + name, "");
+    CHECK(must_fail(db.checkpoint("copy")).code == errc::exists);
+    CHECK(database_files(directory.fs, "copy") == std::vector<std::string>{name});
+    CHECK(must_fail(db.checkpoint("db")).code == errc::exists);
+    CHECK(contents_of(db) == entry_map{{"a", "1"}});
+}
+
+TEST_CASE("checkpoint: other files in the directory are no matter") {
+    memory_directory directory;
+    auto db = directory.open();
+    must(db.put("a", "1"));
+    must(directory.fs.make_directory("copy"));
+    write_file(directory.fs, "copy/notes.txt", "theirs");
+    must(db.checkpoint("copy"));
+    CHECK(contents_of(open_copy(directory.fs)) == entry_map{{"a", "1"}});
+    CHECK(read_file(directory.fs, "copy/notes.txt") == "theirs");
+}
+
+TEST_CASE("checkpoint: on a file system without links tables are copied") {
+    lsm::io::memory_file_system memory;
+    linking fs(memory);
+    fs.at_link = [] { return EXDEV; };
+    filled from(fs);
+    must(from.db.checkpoint("copy"));
+    const auto copy = open_copy(memory);
+    CHECK(contents_of(copy) == from.writes.model);
+    for (const auto& [name, contents] : image_of(memory, "db"))
+        if (name.ends_with(".sst")) CHECK(read_file(memory, "copy/" + name) == contents);
+}
+
+TEST_CASE("checkpoint: whichever call fails there is the whole copy or none and the database is as before") {
+    const bool links = GENERATE(true, false);
+    const bool for_good = GENERATE(true, false);
+    INFO((links ? "links" : "copies") << (for_good ? ", all later calls" : ", one call"));
+    std::size_t fail_at = 0;
+    for (bool reached = true; reached; fail_at += sanitized ? 3 : 1) {
+        lsm::io::memory_file_system memory;
+        linking inner(memory);
+        if (!links) inner.at_link = [] { return EXDEV; };
+        watched_file_system fs(inner);
+        filled from(fs);
+        const auto before = image_of(memory, "db");
+        fs.calls.clear();
+        std::string failed;
+        fs.fault = [&](std::size_t number, const std::string& call) {
+            if (number == fail_at) failed = call;
+            return number == fail_at || (for_good && number > fail_at) ? EIO : 0;
+        };
+        const auto done = from.db.checkpoint("copy");
+        fs.fault = nullptr;
+        INFO("call " << fail_at << ", which is " << failed);
+        reached = !failed.empty();
+        REQUIRE((done || reached));
+        REQUIRE(image_of(memory, "db") == before);
+        const auto copy = lsm::db::open("copy", plain({.create_if_missing = false, .file_system = &memory}));
+        if (copy)
+            REQUIRE(contents_of(*copy) == from.writes.model);
+        else
+            REQUIRE((!done && (copy.error().code == errc::not_found || copy.error().code == errc::bad_manifest)));
+        from.writes.write_to(from.db, 1);
+        REQUIRE(contents_of(from.db) == from.writes.model);
+        must(from.db.checkpoint("again"));
+    }
+    CHECK(fail_at > 10);
+}
+
+TEST_CASE("checkpoint: everything is durable before MANIFEST has its name") {
+    lsm::io::memory_file_system memory;
+    linking inner(memory);
+    inner.at_link = [] { return EXDEV; };
+    watched_file_system fs(inner);
+    auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
+    must(db.put("a", "1"));
+    must(db.flush());
+    must(db.put("b", "2"));
+    fs.calls.clear();
+    must(db.checkpoint("copy"));
+    CHECK(fs.changes() ==
+          std::vector<std::string>{
+              "mkdir copy", "fsync-directory .", "fsync-directory .", "link db/sst-000001.sst copy/sst-000001.sst",
+              "create copy/sst-000001.sst", "write copy/sst-000001.sst", "fsync copy/sst-000001.sst",
+              "create copy/sst-000002.sst.tmp", "write copy/sst-000002.sst.tmp", "fsync copy/sst-000002.sst.tmp",
+              "rename copy/sst-000002.sst.tmp copy/sst-000002.sst", "fsync-directory copy", "fsync-directory copy",
+              "remove copy/MANIFEST.tmp", "create copy/MANIFEST.tmp", "write copy/MANIFEST.tmp",
+              "fsync copy/MANIFEST.tmp", "rename copy/MANIFEST.tmp copy/MANIFEST", "fsync-directory copy"});
+}
+
+TEST_CASE("checkpoint: one on the disk") {
+    const scratch_directory scratch;
+    auto how = tiny(compaction_style::leveled, {.sync = false});
+    auto db = must(lsm::db::open(scratch / "db", how));
+    random_writes writes(seed_or(32));
+    writes.write_to(db, 400);
+    must(db.checkpoint(scratch / "copy"));
+    const auto then = writes.model;
+    writes.write_to(db, 100);
+    must(db.compact());
+    const auto copy = must(lsm::db::open(scratch / "copy", how));
+    CHECK(contents_of(copy) == then);
+    CHECK(contents_of(db) == writes.model);
+}
+
+TEST_CASE("checkpoint: one that outlasts its database removes nothing of the next one") {
+    lsm::io::memory_file_system memory;
+    linking fs(memory);
+    watched_file_system watched(fs);
+    const auto how = plain({.file_system = &watched});
+    std::optional<lsm::db> db(must(lsm::db::open("db", how))), next;
+    must(db->put("a", "1"));
+    must(db->flush());
+    must(db->put("b", "2"));
+    fs.at_link = [&, seen = false]() mutable {
+        if (std::exchange(seen, true)) return 0;
+        watched.fault = [](std::size_t, const std::string& call) {
+            return call.starts_with("write db/sst-000002") ? ENOSPC : 0;
+        };
+        CHECK_FALSE(db->flush());  // id 2 is for nothing
+        watched.fault = nullptr;
+        must(db->close());
+        next.emplace(must(lsm::db::open("db", how)));
+        must(next->put("c", "3"));
+        must(next->flush());
+        return 0;
+    };
+    static_cast<void>(db->checkpoint("copy"));
+    REQUIRE(next);
+    must(next->close());
+    CHECK(contents_of(must(lsm::db::open("db", how))) == entry_map{{"a", "1"}, {"b", "2"}, {"c", "3"}});
+}
+
+TEST_CASE("checkpoint: one that outlasts its database takes no table of the next one for its own") {
+    const bool extended = GENERATE(true, false);
+    const bool copied = GENERATE(false, true);
+    lsm::io::memory_file_system memory;
+    linking fs(memory);
+    rewrite(memory, "db", extended, {{"a", "old"}});
+    auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
+    fs.at_link = [&] {
+        must(db.close());
+        rewrite(memory, "db", extended, {{"a", "new"}});
+        return copied ? EXDEV : 0;
+    };
+    CHECK(must_fail(db.checkpoint("copy")).code == errc::stale);
+    CHECK_FALSE(image_of(memory, "copy").contains("MANIFEST"));
+}
