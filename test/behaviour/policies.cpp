@@ -1,3 +1,4 @@
+#include <lsm/db/compact.hpp>
 #include <lsm/db/db.hpp>
 
 #include <cstdint>

@@ -303,7 +303,7 @@ private:
                 if (below(4) != 0) choice.inputs.push_back(in[i].id);
         }
         if (below(2) == 0 && choice.output_level > 0) {
-            choice = lsm::detail::completed(layout, choice.output_level, [&](const lsm::table_summary& t) {
+            choice = lsm::detail::complete_choice(layout, choice.output_level, [&](const lsm::table_summary& t) {
                 return std::ranges::find(choice.inputs, t.id) != choice.inputs.end();
             });
             if (!choice.inputs.empty() && below(2) == 0)
@@ -351,9 +351,9 @@ TEST_CASE("compaction choice: its inputs are there and free and named once") {
     table_layout layout;
     layout.levels[0] = tables{{1, 1, "a", "b"}, {2, 1, "c", "d", true}};
     CHECK(refusal(layout, {1}, 1) == "accepted");
-    CHECK(refusal(layout, {}, 1) == "of no tables");
+    CHECK(refusal(layout, {}, 1) == "without tables");
     CHECK(refusal(layout, {1, 1}, 1) == "that names a table twice");
-    CHECK(refusal(layout, {1, 3}, 1) == "of a table that is not there");
+    CHECK(refusal(layout, {1, 3}, 1) == "of a table that does not exist");
     CHECK(refusal(layout, {1, 2}, 1) == "of a busy table: table 2");
 }
 
@@ -418,8 +418,8 @@ TEST_CASE("compaction choice: two that run put no overlapping tables into one le
         layout.running = {{"c", "d", running_into}};
         return refusal(layout, std::move(inputs), output_level);
     };
-    CHECK(beside(1, {1}, 1) == "beside one that is running");
-    CHECK(beside(2, {2, 3}, 2) == "beside one that is running");
+    CHECK(beside(1, {1}, 1) == "that overlaps a running one");
+    CHECK(beside(2, {2, 3}, 2) == "that overlaps a running one");
     CHECK(beside(1, {2}, 1) == "accepted");
     CHECK(beside(1, {2, 3}, 2) == "accepted");
     CHECK(beside(2, {1}, 1) == "accepted");

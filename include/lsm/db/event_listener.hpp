@@ -26,9 +26,11 @@ struct stall_event {
     std::uint64_t nanoseconds;
 };
 
-/// Told of what a database does by itself; every function does nothing until overridden. Called by the thread that did
-/// it, which waits meanwhile: be quick. Several threads may call at once, and some before open() has returned. It may
-/// read the database, but not write to it, flush, compact, settle or close it. Must outlive the database.
+/// Receives what a database does in the background. Every function does nothing unless overridden.
+///
+/// The thread that did the work makes the call and waits for it: be fast. Several threads may call at once, and some
+/// before open() has returned. A listener may read the database, but must not write to it, flush, compact, settle or
+/// close it. Must outlive the database.
 class event_listener {
 public:
     virtual ~event_listener() = default;

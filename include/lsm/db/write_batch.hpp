@@ -15,14 +15,14 @@
 
 namespace lsm::detail {
 
-/// A write batch over bytes, held in its encoded form.
+/// A write batch over bytes, kept in its encoded form.
 template <class Alloc>
 class batch_builder {
 public:
     explicit batch_builder(const Alloc& alloc) : encoded_(batch_header_bytes, '\0', alloc) {}
     batch_builder(const batch_builder&) = default;
     batch_builder& operator=(const batch_builder&) = default;
-    /// What is moved from is an empty batch.
+    /// A moved-from batch is empty.
     batch_builder(batch_builder&& other) noexcept
         : encoded_(std::move(other.encoded_)), count_(other.count_), too_large_(other.too_large_) {
         other.clear();
@@ -47,9 +47,9 @@ public:
         store_le(encoded_.data(), ++count_);
     }
 
-    /// Keeps its memory for the next use, unless that is much.
+    /// Keeps its memory for the next use, up to `max_kept_bytes`.
     void clear() {
-        if (encoded_.capacity() > most_kept) encoded_ = basic_bytes<Alloc>(encoded_.get_allocator());
+        if (encoded_.capacity() > max_kept_bytes) encoded_ = basic_bytes<Alloc>(encoded_.get_allocator());
         encoded_.assign(batch_header_bytes, '\0');
         count_ = 0;
         too_large_ = false;
@@ -58,18 +58,18 @@ public:
     [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
     [[nodiscard]] bytes_view encoded() const noexcept { return encoded_; }
     [[nodiscard]] Alloc allocator() const noexcept { return encoded_.get_allocator(); }
-    /// Whether it is, or an operation was, longer than the formats can store.
+    /// Whether the batch is, or one of its operations was, longer than the formats can store.
     [[nodiscard]] bool too_large() const noexcept { return too_large_ || encoded_.size() > max_length; }
 
 private:
-    static constexpr std::size_t most_kept = std::size_t{64} << 10;
+    static constexpr std::size_t max_kept_bytes = std::size_t{64} << 10;
 
     basic_bytes<Alloc> encoded_;
     std::uint32_t count_ = 0;
     bool too_large_ = false;
 };
 
-/// The encoding of one operation, on the stack as long as it is small.
+/// The encoding of one operation; on the stack if it is small.
 template <class Alloc>
 class operation_buffer {
 public:
@@ -102,7 +102,7 @@ private:
 namespace lsm {
 
 /// Puts and deletes that a database applies together: all of them or none, for readers and after a crash. They apply in
-/// order, so the last one on a key wins. A batch that was moved from is empty.
+/// order, so the last one on a key wins. A moved-from batch is empty.
 template <class Policies>
 class basic_write_batch {
     using alloc = typename Policies::allocator_type;
@@ -113,30 +113,33 @@ public:
     basic_write_batch() requires std::default_initializable<alloc> : basic_write_batch(alloc()) {}
     explicit basic_write_batch(const alloc& allocator) : batch_(allocator) {}
 
-    /// Key and value must not be views of this batch's encoding. One that is too long to store makes the database
-    /// refuse the whole batch. If the allocator throws, nothing has changed.
+    /// Adds a put. Requires that key and value are not views of this batch's encoding. If one of them is too long to
+    /// store, the database refuses the whole batch. If the allocator throws, nothing has changed.
     void put(typename Policies::key_argument key, typename Policies::value_argument value) {
         const detail::encoded_key<Policies> k(key, batch_.allocator());
         const detail::encoded_value<Policies> v(value, batch_.allocator());
         batch_.add(k.view(), {entry_type::value, v.view()});
     }
+    /// Adds a delete. Otherwise as put().
     void del(typename Policies::key_argument key) {
         const detail::encoded_key<Policies> k(key, batch_.allocator());
         batch_.add(k.view(), {entry_type::tombstone, {}});
     }
     void clear() { batch_.clear(); }
 
-    /// Operations.
+    /// The number of operations.
     [[nodiscard]] std::uint32_t count() const noexcept { return batch_.count(); }
-    /// Bytes of the encoding.
+    /// The length of the encoding in bytes.
     [[nodiscard]] std::size_t size_bytes() const noexcept { return batch_.encoded().size(); }
+    /// Whether the batch or one of its operations is longer than the formats can store.
     [[nodiscard]] bool too_large() const noexcept { return batch_.too_large(); }
 
-    /// The encoding; valid until the batch changes.
+    /// The encoding: a view that is valid until the batch changes.
     [[nodiscard]] bytes_view encode() const noexcept { return batch_.encoded(); }
 
-    /// The batch of an encoding. Errors, with the offset: short_input, bad_type, trailing_bytes; bad_key and bad_value
-    /// for bytes that the policies' codecs refuse. Memory in proportion to `in`, whatever it claims.
+    /// Returns the batch that `in` encodes. Errors, with the offset: short_input, bad_type, trailing_bytes; bad_key and
+    /// bad_value for bytes that the policies' codecs refuse. Takes memory in proportion to the length of `in`, whatever
+    /// lengths it claims.
     static result<basic_write_batch> decode(bytes_view in, const alloc& allocator = {}) {
         if (auto checked = detail::check_batch(in); !checked) return std::move(checked).error();
         basic_write_batch out(allocator);

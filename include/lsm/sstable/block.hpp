@@ -221,6 +221,8 @@ public:
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(contents_); }
     [[nodiscard]] const detail::block_view& view() const noexcept { return contents_->view; }
     [[nodiscard]] contents& item() const noexcept { return *contents_.get(); }
+    /// Gives up the hold on the block; this object is empty afterwards.
+    [[nodiscard]] detail::item_pointer<contents> release() && noexcept { return std::move(contents_); }
 
 private:
     detail::item_pointer<contents> contents_;

@@ -20,6 +20,12 @@
 
 namespace lsm::detail {
 
+/// Room for a block that serves one lookup. Not initialized, as most lookups do not need it.
+struct lookup_buffer {
+    lookup_buffer() noexcept {}
+    char bytes[std::size_t{8} << 10];
+};
+
 /// An open SSTable over bytes: the file, and its index in memory. Immutable; safe from many threads.
 template <class Alloc>
 class table {
@@ -88,30 +94,26 @@ public:
         return out;
     }
 
-    /// Whether look_up() is good for block `i`: it is not large, and has a checksum.
+    /// Whether look_up() works for block `i`: it has a checksum, and fits a lookup_buffer.
     [[nodiscard]] bool can_look_up(std::size_t i) const noexcept {
-        return extension_.has_checksums() && index_[i].size <= most_looked_up;
+        return extension_.has_checksums() && index_[i].size <= sizeof(lookup_buffer::bytes);
     }
-    /// Calls `use` with the entry of `key`, if block `i` has it; whether it has. Reads the block for this once, and
-    /// does not take it apart: for what comes after the entry its checksum must do, if load() has found it whole
-    /// before.
-    template <class Use>
-    result<bool> look_up(std::size_t i, bytes_view key, Use use) const {
+    /// Returns the entry of `key` in block `i`, or nothing. Reads the block into `buffer`, unless the file is mapped,
+    /// and stops at the entry: the checksum vouches for the rest of a block that load() has found well-formed before.
+    result<std::optional<entry_view>> look_up(std::size_t i, bytes_view key, lookup_buffer& buffer) const {
         const auto [first_key, offset, size] = index_[i];
-        char room[most_looked_up];
         bytes_view raw;
         if (file_.mapped()) {
             raw = file_.view(offset, size);
         } else {
-            raw = {room, static_cast<std::size_t>(size)};
-            if (auto got = file_.read(offset, {room, raw.size()}); !got) return std::move(got).error();
+            raw = {buffer.bytes, static_cast<std::size_t>(size)};
+            if (auto got = file_.read(offset, {buffer.bytes, raw.size()}); !got) return std::move(got).error();
         }
         if (!extension_.block_is_good(i, raw))
             return failure_at(offset, errc::bad_checksum, "the block is not what was written").in(file_.path());
         auto found = find_in_block(raw, key, offset);
         if (!found) return std::move(found).error().in(file_.path());
-        if (*found) use(**found);
-        return found->has_value();
+        return found;
     }
 
     /// Checks `raw` as what is to be block `i`, and fills its directory. The view is into both.
@@ -133,8 +135,6 @@ public:
     }
 
 private:
-    static constexpr std::size_t most_looked_up = std::size_t{8} << 10;
-
     table(table_file file, sst_footer footer, table_index<Alloc> index, table_extension<Alloc> extension,
           const Alloc& alloc)
         : alloc_(alloc),

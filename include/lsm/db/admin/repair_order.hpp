@@ -14,6 +14,7 @@
 #include <lsm/core/entry.hpp>
 #include <lsm/core/hex.hpp>
 #include <lsm/core/result.hpp>
+#include <lsm/db/disk/db_directory.hpp>
 #include <lsm/db/disk/file_names.hpp>
 #include <lsm/db/disk/manifest.hpp>
 #include <lsm/db/repair_report.hpp>
@@ -23,23 +24,23 @@
 
 namespace lsm::detail {
 
-/// A table without a defect, that repair() keeps.
+/// A table without a defect, which repair() keeps.
 struct sound_table {
     manifest_line line;
-    bool listed;  // whether its place is known
+    bool listed;  // whether the old MANIFEST gives its place
     bool empty = true;
     bytes smallest = {};
     bytes largest = {};
 
-    static result<sst_reader> open(io::file_system& fs, std::string_view directory, std::uint64_t id) {
-        auto file = io::file::open(fs, joined(directory, table_name(id)), io::open_mode::read_no_follow);
+    static result<sst_reader> open(const db_directory& directory, std::uint64_t id) {
+        auto file = directory.open_to_read(table_name(id));
         if (!file) return std::move(file).error();
         return sst_reader::open(*std::move(file));
     }
 
-    /// Reads all of the table's file, with one block in memory. Errors: a table's; io.
-    static result<sound_table> read(io::file_system& fs, std::string_view directory, manifest_line line, bool listed) {
-        const auto reader = open(fs, directory, line.id);
+    /// Reads all of the table's file, with one block in memory. Errors: those of a damaged table; io.
+    static result<sound_table> read(const db_directory& directory, manifest_line line, bool listed) {
+        const auto reader = open(directory, line.id);
         if (!reader) return reader.error();
         const auto entries = reader->len();
         if (!entries) return entries.error();
@@ -54,26 +55,27 @@ struct sound_table {
     }
 };
 
-/// Puts tables whose place is not known among those whose place is; see repair().
+/// Places the tables that are not listed among those that are; see repair().
 class repair_order {
 public:
-    /// Requires: first what is listed, in that order, then the others from the highest id to the lowest.
-    repair_order(io::file_system& fs, std::string_view directory, std::vector<sound_table> tables, bool newer_by_id)
-        : fs_(fs),
-          directory_(directory),
+    /// Requires that `tables` has first the listed ones, in their order, then the others from the highest id to the
+    /// lowest.
+    repair_order(const db_directory& directory, std::vector<sound_table> tables, bool newer_by_id)
+        : directory_(directory),
           tables_(std::move(tables)),
           newer_by_id_(newer_by_id),
           listed_(static_cast<std::size_t>(std::ranges::count(tables_, true, &sound_table::listed))),
-          behind_(tables_.size()) {
+          listed_before_(tables_.size()) {
+        // By default each goes before the first listed table of level 0 that has a lower id.
         for (std::size_t i = listed_; i < tables_.size(); ++i)
-            while (behind_[i] < listed_ && tables_[behind_[i]].line.level == 0 &&
-                   tables_[behind_[i]].line.id > tables_[i].line.id)
-                ++behind_[i];
+            while (listed_before_[i] < listed_ && tables_[listed_before_[i]].line.level == 0 &&
+                   tables_[listed_before_[i]].line.id > tables_[i].line.id)
+                ++listed_before_[i];
     }
 
-    /// Fills in the report's tables and decided keys. Errors: bad_manifest, corruption, a table's, io.
-    result<void> settle(repair_report& report) {
-        if (auto apart = check_levels(); !apart) return apart;
+    /// Fills in the report's tables and decided keys. Errors: bad_manifest, corruption, those of a damaged table, io.
+    result<void> find(repair_report& report) {
+        if (auto disjoint = check_levels(); !disjoint) return disjoint;
         if (auto compared = compare(report); !compared) return compared;
         arrange(report);
         return {};
@@ -82,7 +84,7 @@ public:
 private:
     using cursor = decltype(std::declval<const sst_reader&>().byte_cursor());
 
-    // A table in the walk, which opens it when its first key is due.
+    // A table in the walk. It is opened when its first key is reached.
     struct walker {
         bytes_view first_key;
         std::optional<cursor> at = {};
@@ -99,13 +101,13 @@ private:
             if (left && tables_[*left].line.level == tables_[right].line.level &&
                 tables_[*left].largest >= tables_[right].smallest)
                 return failure(errc::bad_manifest, name(*left) + " and " + name(right) + " overlap or are out of order")
-                    .in(joined(directory_, manifest_name));
+                    .in(directory_.path_of(manifest_name));
             left = right;
         }
         return {};
     }
 
-    // Walks all tables at once, key by key, with a block in memory of each that has keys around there.
+    // Walks all tables at once, key by key, with one block in memory of each table that has keys around there.
     result<void> compare(repair_report& report) {
         if (listed_ == tables_.size()) return {};
         std::vector<walker> walkers;
@@ -121,6 +123,7 @@ private:
         std::ranges::make_heap(heap, later);
         std::vector<std::size_t> holders;
         while (!heap.empty()) {
+            // All tables that have the smallest key, in the order of tables_.
             holders.clear();
             do {
                 std::ranges::pop_heap(heap, later);
@@ -128,7 +131,7 @@ private:
                 heap.pop_back();
                 if (auto begun = begin(walkers[holders.back()], holders.back()); !begun) return begun;
             } while (!heap.empty() && walkers[heap.front()].key() == walkers[holders.front()].key());
-            if (auto settled = settle_key(walkers, holders, report); !settled) return settled;
+            if (auto decided = decide_key(walkers, holders, report); !decided) return decided;
             for (const std::size_t i : holders) {
                 auto& at = walkers[i].at;
                 at->next();
@@ -144,18 +147,18 @@ private:
         return {};
     }
 
-    result<void> begin(walker& which, std::size_t i) const {
-        if (which.at) return {};
-        const auto reader = sound_table::open(fs_, directory_, tables_[i].line.id);
+    result<void> begin(walker& table, std::size_t i) const {
+        if (table.at) return {};
+        const auto reader = sound_table::open(directory_, tables_[i].line.id);
         if (!reader) return reader.error();
-        which.at.emplace(reader->byte_cursor());
-        which.at->seek_to_first();
-        return which.at->status();
+        table.at.emplace(reader->byte_cursor());
+        table.at->seek_to_first();
+        return table.at->status();
     }
 
-    // `holders` are all that have a key, in the order of tables_. The first of them is the newest listed one, if any is
-    // listed, and hides the other listed ones.
-    result<void> settle_key(const std::vector<walker>& walkers, const std::vector<std::size_t>& holders,
+    // `holders` are the tables that have a key, in the order of tables_. If any of them is listed, the first one is the
+    // newest listed table, and hides the other listed ones.
+    result<void> decide_key(const std::vector<walker>& walkers, const std::vector<std::size_t>& holders,
                             repair_report& report) {
         const std::size_t first = holders.front();
         bool differ = false;
@@ -164,10 +167,11 @@ private:
             if (!newer_by_id_)
                 return failure(errc::corruption, name(first) + " and " + name(i) + " differ on the key " +
                                                      hex(walkers[i].key()) + ", and which is newer is not known")
-                    .in(directory_);
+                    .in(directory_.path());
             differ = true;
+            // newer_by_id: a listed table with a higher id is newer, so it must come first.
             if (first < listed_ && tables_[i].line.id < tables_[first].line.id)
-                behind_[i] = std::max(behind_[i], first + 1);
+                listed_before_[i] = std::max(listed_before_[i], first + 1);
         }
         if (!differ || ++report.decided_keys > repair_report::most_decided_keys) return {};
         repair_report::decided_key decided{bytes(walkers[first].key()), {}};
@@ -176,11 +180,11 @@ private:
         return {};
     }
 
-    // What stands in front of a table on level 0 has to be on level 0, too.
+    // A table that comes before one of level 0 must be in level 0 too.
     void arrange(repair_report& report) const {
         std::size_t next = 0;
         for (std::size_t i = listed_; i < tables_.size(); ++i) {
-            for (; next < behind_[i]; ++next) report.tables.push_back({0, tables_[next].line.id, true});
+            for (; next < listed_before_[i]; ++next) report.tables.push_back({0, tables_[next].line.id, true});
             report.tables.push_back({0, tables_[i].line.id, false});
         }
         for (; next < listed_; ++next) report.tables.push_back({tables_[next].line.level, tables_[next].line.id, true});
@@ -191,12 +195,11 @@ private:
             std::ranges::sort(decided.tables, {}, [&](std::uint64_t id) { return places.at(id); });
     }
 
-    io::file_system& fs_;
-    std::string directory_;
+    const db_directory& directory_;
     std::vector<sound_table> tables_;
     bool newer_by_id_;
-    std::size_t listed_;               // the first so many are listed
-    std::vector<std::size_t> behind_;  // how many listed ones stand in front of one that is not listed, at least
+    std::size_t listed_;                      // how many are listed: the first ones
+    std::vector<std::size_t> listed_before_;  // how many listed tables must come before one that is not listed
 };
 
 }  // namespace lsm::detail

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,27 +14,27 @@
 #include <lsm/core/hash.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/core/vector_of.hpp>
-#include <lsm/db/compact.hpp>
-#include <lsm/db/compaction/compaction_choice.hpp>
-#include <lsm/db/disk/file_names.hpp>
-#include <lsm/db/state/db_table.hpp>
-#include <lsm/db/state/version.hpp>
-#include <lsm/io/file.hpp>
+#include <lsm/db/compaction_policy.hpp>
+#include <lsm/db/disk/db_directory.hpp>
+#include <lsm/db/disk/table_files.hpp>
+#include <lsm/db/levels.hpp>
+#include <lsm/db/state/run_cursor.hpp>
+#include <lsm/db/state/table_set.hpp>
 #include <lsm/merge/merging_iterator.hpp>
 
 namespace lsm::detail {
 
-/// The merge of some tables of a table_set into new ones, as a compaction_choice says. Reads and writes files, and
-/// changes nothing that anybody else sees. Holds the table_set.
+/// The merge of some tables of a table_set into new ones, as a compaction_choice says. Reads and writes files, but does
+/// not change which tables the database has. Keeps the table_set alive.
 template <class Alloc>
 class compaction {
 public:
-    /// Requires that check_choice() accepts `what`.
-    compaction(std::shared_ptr<const table_set<Alloc>> from, const compaction_choice& what, const Alloc& alloc)
+    /// Requires that check_choice() accepts `choice`.
+    compaction(std::shared_ptr<const table_set<Alloc>> from, const compaction_choice& choice, const Alloc& alloc)
         : alloc_(alloc),
           from_(std::move(from)),
-          output_level_(what.output_level),
-          ids_(what.inputs),
+          output_level_(choice.output_level),
+          ids_(choice.inputs),
           inputs_(level_count, table_list<Alloc>(alloc), alloc) {
         std::sort(ids_.begin(), ids_.end());
         from_->for_each([&](int level, const auto& t) {
@@ -67,7 +66,7 @@ public:
         return std::binary_search(ids_.begin(), ids_.end(), id);
     }
 
-    /// The one input, if giving it the output's level is all there is to do.
+    /// Returns the only input if it need only move to the output level, and null otherwise.
     [[nodiscard]] table_pointer<Alloc> moved() const {
         table_pointer<Alloc> only;
         std::size_t count = 0;
@@ -76,27 +75,27 @@ public:
             if (level != output_level_) only = t;
         });
         if (count != 1 || !only) return nullptr;
+        // A table with tombstones that hide nothing is rewritten without them.
         const auto known = only->file().extension().properties();
         const bool drops = known && known->tombstones != 0 && is_deepest();
         return drops ? nullptr : only;
     }
 
     struct output {
-        io::file_system& fs;
-        std::string_view directory;
+        const db_directory& directory;
         sst_options format;
         std::uint64_t target_bytes;
         const std::atomic<bool>& cancelled;
         function_ref<result<std::uint64_t>()> new_id;
     };
 
-    /// Writes the new tables, durably, and returns their ids in key order. Errors: closed, if it was cancelled; after
-    /// any, the files that new_id() gave ids for are there or not.
+    /// Writes the new tables, durably, and returns their ids in key order. Errors: closed if it was cancelled; damage
+    /// in an input; no_space, io. After an error the files of the ids that new_id() returned may exist or not.
     result<std::vector<std::uint64_t>> run(const output& to) const {
         merge merged = inputs();
-        const std::uint64_t most_bytes = output_level_ == 0 ? ~std::uint64_t{0} : to.target_bytes;
+        const std::uint64_t max_bytes = output_level_ == 0 ? ~std::uint64_t{0} : to.target_bytes;
         for (std::vector<std::uint64_t> ids;;) {
-            part next(*this, merged, most_bytes, to.cancelled);
+            part next(*this, merged, max_bytes, to.cancelled);
             if (!next.valid()) {
                 if (auto ended = next.status(); !ended) return std::move(ended).error();
                 return ids;
@@ -104,7 +103,7 @@ public:
             const auto id = to.new_id();
             if (!id) return id.error();
             ids.push_back(*id);
-            if (auto written = write_table_file(next, to.fs, to.directory, *id, to.format, alloc_); !written)
+            if (auto written = write_table_file(next, to.directory, *id, to.format, alloc_); !written)
                 return std::move(written).error();
         }
     }
@@ -112,15 +111,15 @@ public:
 private:
     using merge = merging_iterator<run_cursor<Alloc>, Alloc>;
 
-    // The part of the merge that becomes one table: one entry at least, if any is left.
+    // The part of the merge that becomes one table: at least one entry, if any is left.
     class part {
     public:
-        part(const compaction& owner, merge& all, std::uint64_t most_bytes, const std::atomic<bool>& cancelled)
-            : owner_(owner), all_(all), most_bytes_(most_bytes), cancelled_(cancelled) {
+        part(const compaction& owner, merge& all, std::uint64_t max_bytes, const std::atomic<bool>& cancelled)
+            : owner_(owner), all_(all), max_bytes_(max_bytes), cancelled_(cancelled) {
             skip_dropped();
         }
         [[nodiscard]] bool valid() const noexcept {
-            return all_.valid() && (bytes_ == 0 || bytes_ < most_bytes_) && !stopped_;
+            return all_.valid() && (bytes_ == 0 || bytes_ < max_bytes_) && !stopped_;
         }
         [[nodiscard]] bytes_view key() const { return all_.key(); }
         [[nodiscard]] entry_view entry() const { return all_.entry(); }
@@ -135,7 +134,7 @@ private:
         }
 
     private:
-        // A tombstone that hides nothing is not written.
+        // Skips tombstones that hide nothing. Looks from time to time whether the work was cancelled.
         void skip_dropped() {
             for (;; all_.next()) {
                 if (++steps_ % 256 == 0) stopped_ = cancelled_.load(std::memory_order_relaxed);
@@ -145,7 +144,7 @@ private:
 
         const compaction& owner_;
         merge& all_;
-        std::uint64_t most_bytes_;
+        std::uint64_t max_bytes_;
         const std::atomic<bool>& cancelled_;
         std::uint64_t bytes_ = 0;
         unsigned steps_ = 255;
@@ -161,8 +160,8 @@ private:
         return merge(std::move(sources), merge_options{}, alloc_);
     }
 
-    // Only what is older than every input can be hidden by an output's tombstone: the deeper levels, and, when the
-    // output stays in level 0, what stands behind the inputs there.
+    // A tombstone of the output can hide only what is older than every input: the deeper levels and, when the output
+    // stays in level 0, the tables after the inputs there.
     [[nodiscard]] bool is_deepest() const noexcept {
         for (auto level = static_cast<std::size_t>(output_level_) + 1; level < level_count; ++level)
             if (!from_->levels[level].empty()) return false;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -11,48 +10,12 @@
 
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/result.hpp>
-#include <lsm/db/disk/manifest.hpp>
-
-namespace lsm {
-
-/// A table of the database, one with entries; the keys live elsewhere.
-struct table_summary {
-    std::uint64_t id;
-    std::uint64_t file_bytes;
-    bytes_view smallest;
-    bytes_view largest;
-    bool busy = false;  ///< not to be chosen: an input of a running compaction, or damaged
-};
-
-/// A compaction that is not done yet. Its inputs are busy, its outputs will lie in output_level, between the smallest
-/// and the largest key of all inputs.
-struct running_compaction {
-    bytes_view smallest;
-    bytes_view largest;
-    int output_level;
-};
-
-/// The tables of a database at one time, those without entries left out.
-struct table_layout {
-    /// Level 0 stands newest first; each other level in key order, without overlap.
-    std::array<std::vector<table_summary>, detail::highest_level + 1> levels = {};
-    std::vector<running_compaction> running = {};
-    /// Readers lose time in level 0, and nothing was flushed since they have told so.
-    bool readers_wait = false;
-};
-
-/// Tables to be merged, by their ids in any order, and the level that the outcome goes to. In level 0 it becomes one
-/// table, which takes the place of the newest input.
-struct compaction_choice {
-    std::vector<std::uint64_t> inputs = {};
-    int output_level = 0;
-};
-
-}  // namespace lsm
+#include <lsm/db/compaction_policy.hpp>
+#include <lsm/db/levels.hpp>
 
 namespace lsm::detail {
 
-/// The keys from the smallest to the largest of some tables; none if there are none.
+/// The keys from the smallest to the largest of some tables; empty if there are none.
 class key_hull {
 public:
     template <class Keys>
@@ -73,13 +36,14 @@ private:
     bytes_view smallest_, largest_;
 };
 
-/// Calls `use(table, chosen)` for every table that `is_chosen`, and for those that a merge of these into a level above
-/// 0 has to take along: an older table in front of the output that has keys between the smallest and the largest of the
-/// newer inputs; and one in the output's level that has keys between those of all inputs. Goes from new to old.
-/// Requires that the chosen lie in levels 0 to `output_level`.
+/// Calls `use(table, chosen)` for every table that `is_chosen`, and for every table that a merge of these into a level
+/// above 0 must include: an older table before the output level whose keys overlap those of the newer inputs, and a
+/// table of the output level whose keys overlap those of all inputs. Goes from new to old.
+/// Requires that the chosen tables lie in levels 0 to `output_level`.
 template <class IsChosen, class Use>
 void for_each_merged(const table_layout& layout, int output_level, IsChosen is_chosen, Use use) {
     key_hull newer;
+    // In level 0 every table is older than the ones before it, so the hull grows from table to table.
     for (const auto& t : layout.levels[0]) {
         const bool chosen = is_chosen(t);
         if (!chosen && !newer.overlaps(t)) continue;
@@ -91,6 +55,8 @@ void for_each_merged(const table_layout& layout, int output_level, IsChosen is_c
         key_hull all = newer;
         for (const auto& t : tables)
             if (is_chosen(t)) all.add(t);
+        // Tables of one level are disjoint, so that only newer inputs can drag a table along; but the output must not
+        // overlap what stays in its level, whichever input it comes from.
         const key_hull reached = level == output_level ? all : newer;
         for (const auto& t : tables) {
             const bool chosen = is_chosen(t);
@@ -102,36 +68,36 @@ void for_each_merged(const table_layout& layout, int output_level, IsChosen is_c
     }
 }
 
-/// The chosen tables and those that have to come along, as in for_each_merged().
+/// Returns the chosen tables and those that for_each_merged() adds to them.
 template <class IsChosen>
-[[nodiscard]] compaction_choice completed(const table_layout& layout, int output_level, IsChosen is_chosen) {
+[[nodiscard]] compaction_choice complete_choice(const table_layout& layout, int output_level, IsChosen is_chosen) {
     compaction_choice out{.output_level = output_level};
     for_each_merged(layout, output_level, is_chosen, [&](const table_summary& t, bool) { out.inputs.push_back(t.id); });
     return out;
 }
 
-/// Whether a choice can be carried out while those in `layout.running` are: every lookup then finds what it found
+/// Checks that a choice can run beside the compactions in `layout.running`: every lookup then finds what it found
 /// before, and levels above 0 stay without overlap. A tombstone may be dropped if nothing older than the inputs had its
 /// key when they were chosen. Errors: invalid_argument.
 ///
-/// Why that is so. Let an input and a table T that is none have a key in common. If T is older, it is behind the
-/// output, too: in front of it or beside it T would overlap newer inputs, and be refused. If T is newer, it stays in
-/// front: an output only goes down, and in level 0, where it stands in the newest input's place, T is not between the
-/// inputs. The inputs of a compaction that runs beside are such tables T, and ours are to it. So of two that share a
-/// key, the one with the newer entry ends in front of all of the other's inputs that have it, whichever ends first.
-/// What remains is that outputs overlap without a key in common, each in a gap of the other: no two may write to one
-/// level there.
+/// Why this suffices. Let an input share a key with a table T that is not an input. If T is older, it is also older
+/// than the output: a T before or beside the output would overlap newer inputs, and be refused here. If T is newer, it
+/// stays newer: an output only moves down, and in level 0, where it takes the newest input's place, no T lies between
+/// the inputs. The inputs of a compaction that runs at the same time are such tables T, and ours are to it. So of two
+/// compactions that share a key, the one with the newer entry ends before all of the other's inputs that have the key,
+/// whichever finishes first. One case remains: outputs that share no key but overlap, each in a gap of the other. So no
+/// two may write to one level there.
 [[nodiscard]] inline result<void> check_choice(const table_layout& layout, const compaction_choice& choice) {
     const auto refused = [](std::string_view why) {
         return failure(errc::invalid_argument, std::string("a compaction ").append(why));
     };
-    const auto about = [&](std::string_view why, const table_summary& t) {
+    const auto refused_table = [&](std::string_view why, const table_summary& t) {
         return refused(std::string(why).append(" table ").append(std::to_string(t.id)));
     };
     const int output_level = choice.output_level;
     if (output_level < 0 || output_level > highest_level) return refused("into a level outside 0 to 6");
     std::vector<std::uint64_t> ids = choice.inputs;
-    if (ids.empty()) return refused("of no tables");
+    if (ids.empty()) return refused("without tables");
     std::sort(ids.begin(), ids.end());
     if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) return refused("that names a table twice");
     const auto is_input = [&ids](const table_summary& t) { return std::binary_search(ids.begin(), ids.end(), t.id); };
@@ -141,15 +107,17 @@ template <class IsChosen>
     for (int level = 0; level <= highest_level; ++level)
         for (const auto& t : layout.levels[static_cast<std::size_t>(level)]) {
             if (!is_input(t)) continue;
-            if (t.busy) return about("of a busy table:", t);
-            if (level > output_level) return about("into a level above its", t);
+            if (t.busy) return refused_table("of a busy table:", t);
+            if (level > output_level) return refused_table("into a level above its", t);
             hull.add(t);
             ++found;
         }
-    if (found != ids.size()) return refused("of a table that is not there");
+    if (found != ids.size()) return refused("of a table that does not exist");
 
     const table_summary* left_out = nullptr;
     if (output_level == 0) {
+        // The output takes the newest input's place: a table between the inputs that shares keys with them would become
+        // older than entries that it overwrote.
         std::size_t seen = 0;
         for (const auto& t : layout.levels[0])
             if (is_input(t))
@@ -161,18 +129,18 @@ template <class IsChosen>
             if (!chosen) left_out = &t;
         });
     }
-    if (left_out != nullptr) return about("that leaves out", *left_out);
+    if (left_out != nullptr) return refused_table("that leaves out", *left_out);
 
     for (const auto& other : layout.running)
         if (output_level != 0 && other.output_level == output_level && hull.overlaps(other))
-            return refused("beside one that is running");
+            return refused("that overlaps a running one");
     return {};
 }
 
-/// The merge of all tables with keys from `from` (included) to `to` (not included), or to an end of all keys, into the
-/// deepest level that has any of them, at least level 1; nothing if there are none. It is chosen also when all of them
-/// are in that level already: they may have tombstones that hide nothing any more.
-/// Errors: locked while a running compaction is in the way, or a busy table.
+/// Returns the merge of all tables with keys in [from, to), a missing bound being that end of all keys, into the
+/// deepest level that has any of them, at least level 1. Returns nothing if there are no such tables. Merges also
+/// tables that all lie in one level: they may have tombstones that hide nothing any more.
+/// Errors: locked while a running compaction or a busy table is in the way.
 [[nodiscard]] inline result<std::optional<compaction_choice>> choose_range(const table_layout& layout,
                                                                            std::optional<bytes_view> from,
                                                                            std::optional<bytes_view> to) {
@@ -180,13 +148,14 @@ template <class IsChosen>
     const auto inside = [&](const table_summary& t) {
         return !nowhere && (!from || t.largest >= *from) && (!to || t.smallest < *to);
     };
-    int deepest = highest_level;
-    const auto empty = [&](const std::vector<table_summary>& level) {
-        return std::none_of(level.begin(), level.end(), inside);
+    const auto has_none_inside = [&](int level) {
+        const auto& tables = layout.levels[static_cast<std::size_t>(level)];
+        return std::none_of(tables.begin(), tables.end(), inside);
     };
-    while (deepest >= 0 && empty(layout.levels[static_cast<std::size_t>(deepest)])) --deepest;
+    int deepest = highest_level;
+    while (deepest >= 0 && has_none_inside(deepest)) --deepest;
     if (deepest < 0) return std::nullopt;
-    auto choice = completed(layout, std::max(deepest, 1), inside);
+    auto choice = complete_choice(layout, std::max(deepest, 1), inside);
     if (!check_choice(layout, choice)) return failure(errc::locked, "a running compaction is in the way");
     return choice;
 }

@@ -10,29 +10,31 @@
 
 #include <lsm/db/compaction/compaction.hpp>
 #include <lsm/db/compaction/compaction_choice.hpp>
+#include <lsm/db/compaction/policies.hpp>
 #include <lsm/db/compaction_policy.hpp>
-#include <lsm/db/state/version.hpp>
+#include <lsm/db/state/table_set.hpp>
 
 namespace lsm::detail {
 
-/// Which compactions are under way, and which is to begin beside them. One thread at a time: what is picked is right
-/// until another begins or ends.
+/// Which compactions are running, and which one should start beside them. One thread at a time: a pick is valid until
+/// another compaction begins or ends.
 template <class Alloc>
 class compaction_picker {
 public:
-    compaction_picker(const compaction_options& how, const Alloc& alloc)
-        : alloc_(alloc), leveled_(how), size_tiered_(how) {
-        switch (how.style) {
+    compaction_picker(const compaction_options& options, const Alloc& alloc)
+        : alloc_(alloc), leveled_(options), size_tiered_(options) {
+        switch (options.style) {
             case compaction_style::leveled: policy_ = &leveled_; break;
             case compaction_style::size_tiered: policy_ = &size_tiered_; break;
             case compaction_style::none: policy_ = &none_; break;
         }
-        if (how.policy != nullptr) policy_ = how.policy;
+        if (options.policy != nullptr) policy_ = options.policy;
     }
     compaction_picker(const compaction_picker&) = delete;
     compaction_picker& operator=(const compaction_picker&) = delete;
 
-    /// What the policy wants done next; nothing also if that may not begin now. Damaged tables take no part.
+    /// Returns what the policy chooses, or nothing if it chooses nothing or what may not begin now. Damaged tables take
+    /// no part.
     [[nodiscard]] std::optional<compaction_choice> pick(const table_set<Alloc>& tables, bool readers_wait) const {
         auto layout = layout_of(tables);
         for (auto& level : layout.levels)
@@ -42,7 +44,7 @@ public:
         if (choice && !check_choice(layout, *choice)) choice.reset();
         return choice;
     }
-    /// The tables, and what is under way among them.
+    /// Describes the tables and the running compactions.
     [[nodiscard]] table_layout layout_of(const table_set<Alloc>& tables) const {
         table_layout out;
         tables.for_each([&](int level, const auto& t) {
@@ -58,7 +60,7 @@ public:
         return out;
     }
 
-    /// What was picked is under way until end(), which comes before it is destroyed.
+    /// Registers a compaction as running until end(), which must be called before it is destroyed.
     [[nodiscard]] std::unique_ptr<const compaction<Alloc>> begin(std::shared_ptr<const table_set<Alloc>> tables,
                                                                  const compaction_choice& picked) {
         auto work = std::make_unique<const compaction<Alloc>>(std::move(tables), picked, alloc_);
@@ -68,7 +70,7 @@ public:
     void end(const compaction<Alloc>& work) noexcept { std::erase(running_, &work); }
     [[nodiscard]] bool idle() const noexcept { return running_.empty(); }
 
-    /// One of its inputs is damaged: from now on none of them is picked without being asked for.
+    /// From now on pick() leaves out the inputs of `failed`, one of which is damaged.
     void leave_out_inputs(const compaction<Alloc>& failed) {
         failed.for_each_input([this](int, const auto& t) { damaged_.push_back(t->id()); });
     }

@@ -2,131 +2,92 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <lsm/core/or_out_of_memory.hpp>
 #include <lsm/core/result.hpp>
-#include <lsm/db/compact.hpp>
 #include <lsm/db/compaction/compaction.hpp>
+#include <lsm/db/disk/table_files.hpp>
 #include <lsm/db/event_listener.hpp>
-#include <lsm/db/options.hpp>
-#include <lsm/db/state/health.hpp>
-#include <lsm/db/state/memory_budget.hpp>
+#include <lsm/db/state/db_context.hpp>
 #include <lsm/db/state/table_store.hpp>
-#include <lsm/db/state/version_store.hpp>
-#include <lsm/db/statistics.hpp>
-#include <lsm/io/file.hpp>
+#include <lsm/db/state/version.hpp>
 
 namespace lsm::detail {
 
-/// Carries out flushes and compactions: the new tables, the MANIFEST that lists them, and only then away with what they
-/// were made of. An error before they are listed leaves everything as it was. Any thread, for flushes one at a time.
+/// Carries out flushes and compactions: writes the new tables, then the MANIFEST that lists them, and only then deletes
+/// the inputs. After an error before the MANIFEST everything is as it was. Any thread may call these functions, flush()
+/// one thread at a time.
 template <class Alloc>
 class compactor {
 public:
-    compactor(io::file_system& fs, std::string_view directory, const options& how, table_store<Alloc>& tables,
-              version_store<Alloc>& versions, memory_budget<Alloc>& memory, health& state, write_counters& counted,
-              const Alloc& alloc)
-        : alloc_(alloc),
-          fs_(fs),
-          directory_(directory),
-          options_(how),
-          tables_(tables),
-          versions_(versions),
-          memory_(memory),
-          health_(state),
-          counted_(counted) {}
+    compactor(db_context<Alloc>& context, table_store<Alloc>& tables) : context_(context), tables_(tables) {}
 
-    /// Makes the oldest frozen memtable a table; its logs go, oldest first.
+    /// Writes the oldest frozen memtable to a table, and removes its logs, oldest first.
     result<void> flush(const db_memtable<Alloc>& oldest) {
         const stopwatch watch;
-        new_tables made(tables_, health_);
-        const auto id = made.next_id();
+        new_tables fresh(tables_, context_.health);
+        const auto id = fresh.next_id();
         if (!id) return id.error();
         auto entries = cursor_of(oldest, newest_sequence);
         entries.seek_to_first();
-        if (auto written = write_table_file(entries, fs_, directory_, *id, table_format(), alloc_); !written)
+        const auto format = table_format(context_.options);
+        if (auto written = write_table_file(entries, context_.directory, *id, format, context_.alloc); !written)
             return written;
         auto opened = tables_.open(*id);
         if (!opened) return std::move(opened).error();
         const flush_event event{*id, (*opened)->file_bytes(), watch.nanoseconds()};
         table_edit<Alloc> edit{.flushed = &oldest};
         edit.added.emplace_back(0, *std::move(opened));
-        const auto logs = log_paths(oldest);  // before the table is listed: nothing may come between that and their end
+        // Taken now, because between listing the table and removing its logs no allocation may fail.
+        const auto logs = log_paths(oldest);
         if (auto listed = tables_.install(edit); !listed) return listed;
-        made.keep();
-        counted_.flush_bytes += event.file_bytes;
-        ++counted_.flushes;
+        fresh.keep();
+        context_.counters.flush_bytes += event.file_bytes;
+        ++context_.counters.flushes;
         if (auto removed = remove_logs(logs); !removed) return removed;
-        memory_.update(versions_);
-        if (options_.listener != nullptr) options_.listener->flushed(event);
+        if (context_.options.listener != nullptr) context_.options.listener->flushed(event);
         return {};
     }
 
-    /// Replayed over the table that its memtable became, a log changes nothing; replayed over a newer one it would. So
-    /// none may be left when the next table is listed.
+    /// Removes logs, in this order, each durably. Poisons the database if that fails: a log that is replayed over the
+    /// table of its own memtable changes nothing, but over a newer table it would, so that none may be left when the
+    /// next table is listed.
     result<void> remove_logs(const std::vector<std::string>& paths) {
-        auto removed = or_out_of_memory(directory_, [&]() -> result<void> {
+        auto removed = or_out_of_memory(context_.directory.path(), [&]() -> result<void> {
             for (const std::string& path : paths) {
-                if (auto gone = io::remove_if_present(fs_, path); !gone) return gone;
-                if (auto synced = io::sync_directory(fs_, directory_); !synced) return synced;
+                if (auto gone = io::remove_if_present(context_.directory.fs(), path); !gone) return gone;
+                if (auto synced = context_.directory.sync(); !synced) return synced;
             }
             return {};
         });
-        if (!removed) return health_.poison(std::move(removed).error());
+        if (!removed) return context_.health.poison(std::move(removed).error());
         return {};
     }
     [[nodiscard]] std::vector<std::string> log_paths(const db_memtable<Alloc>& frozen) const {
         std::vector<std::string> out;
-        for (const std::string& name : frozen.logs) out.push_back(joined(directory_, name));
+        for (const std::string& name : frozen.logs) out.push_back(context_.directory.path_of(name));
         return out;
     }
 
-    /// Merges the inputs, or moves the one that there is. Errors: closed, if it was cancelled.
+    /// Merges the inputs, or moves a single one to its new level. Errors: closed if it was cancelled.
     result<void> compact(const compaction<Alloc>& work, const std::atomic<bool>& cancelled) {
         const stopwatch watch;
         compaction_event event{};
         event.output_level = work.output_level();
         work.for_each_input([&](int, const auto& t) { event.inputs.push_back(t->id()); });
-        table_edit<Alloc> edit{.removed = event.inputs};
-        if (auto only = work.moved()) {
-            event.outputs = event.inputs;
-            edit.added.emplace_back(work.output_level(), std::move(only));
-            if (auto listed = tables_.install(edit); !listed) return listed;
-            ++counted_.moves;
-        } else {
-            new_tables made(tables_, health_);
-            const auto new_id = [&made] { return made.next_id(); };
-            auto written =
-                work.run({fs_, directory_, table_format(), options_.compaction.target_table_bytes, cancelled, new_id});
-            if (!written) return std::move(written).error();
-            event.outputs = *std::move(written);
-            for (const std::uint64_t id : event.outputs) {
-                auto opened = tables_.open(id);
-                if (!opened) return std::move(opened).error();
-                event.bytes_written += (*opened)->file_bytes();
-                edit.added.emplace_back(work.output_level(), *std::move(opened));
-            }
-            if (auto listed = tables_.install(edit); !listed) return listed;
-            made.keep();
-            event.bytes_read = work.input_bytes();
-            ++counted_.compactions;
-            counted_.compaction_bytes += event.bytes_written;
-            counted_.compaction_bytes_read += event.bytes_read;
-        }
-        memory_.update(versions_);
+        auto moved = work.moved();
+        if (auto done = moved ? move(std::move(moved), event) : merge(work, cancelled, event); !done) return done;
         event.nanoseconds = watch.nanoseconds();
-        if (options_.listener != nullptr) options_.listener->compacted(event);
+        if (context_.options.listener != nullptr) context_.options.listener->compacted(event);
         return {};
     }
 
 private:
-    // The files of tables that are not listed yet, which go with it unless they were put to use. If it is not sure what
-    // MANIFEST says on the disk, they stay.
+    // The files of tables that are not listed yet. Removes them when it ends, unless they were put to use. They stay
+    // also if the database was poisoned, because MANIFEST on the disk may then list them.
     class new_tables {
     public:
         new_tables(table_store<Alloc>& tables, const health& state) noexcept : tables_(tables), health_(state) {}
@@ -138,7 +99,7 @@ private:
         }
 
         [[nodiscard]] result<std::uint64_t> next_id() {
-            ids_.push_back(0);  // before there is something to lose
+            ids_.push_back(0);  // takes the memory before there is a file that could be forgotten
             auto id = tables_.new_id();
             if (id)
                 ids_.back() = *id;
@@ -154,21 +115,40 @@ private:
         std::vector<std::uint64_t> ids_;
     };
 
-    [[nodiscard]] sst_options table_format() const {
-        return {.block_size = options_.block_bytes,
-                .extended = options_.extended_tables,
-                .filter_bits_per_key = options_.filter_bits_per_key};
+    result<void> move(table_pointer<Alloc> table, compaction_event& event) {
+        event.outputs = event.inputs;
+        table_edit<Alloc> edit{.removed = event.inputs};
+        edit.added.emplace_back(event.output_level, std::move(table));
+        if (auto listed = tables_.install(edit); !listed) return listed;
+        ++context_.counters.moves;
+        return {};
     }
 
-    [[no_unique_address]] Alloc alloc_;
-    io::file_system& fs_;
-    std::string directory_;
-    const options& options_;
+    result<void> merge(const compaction<Alloc>& work, const std::atomic<bool>& cancelled, compaction_event& event) {
+        new_tables fresh(tables_, context_.health);
+        const auto new_id = [&fresh] { return fresh.next_id(); };
+        auto written = work.run({context_.directory, table_format(context_.options),
+                                 context_.options.compaction.target_table_bytes, cancelled, new_id});
+        if (!written) return std::move(written).error();
+        event.outputs = *std::move(written);
+        event.bytes_read = work.input_bytes();
+        table_edit<Alloc> edit{.removed = event.inputs};
+        for (const std::uint64_t id : event.outputs) {
+            auto opened = tables_.open(id);
+            if (!opened) return std::move(opened).error();
+            event.bytes_written += (*opened)->file_bytes();
+            edit.added.emplace_back(event.output_level, *std::move(opened));
+        }
+        if (auto listed = tables_.install(edit); !listed) return listed;
+        fresh.keep();
+        ++context_.counters.compactions;
+        context_.counters.compaction_bytes += event.bytes_written;
+        context_.counters.compaction_bytes_read += event.bytes_read;
+        return {};
+    }
+
+    db_context<Alloc>& context_;
     table_store<Alloc>& tables_;
-    version_store<Alloc>& versions_;
-    memory_budget<Alloc>& memory_;
-    health& health_;
-    write_counters& counted_;
 };
 
 }  // namespace lsm::detail

@@ -5,12 +5,11 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
-#include <string_view>
 #include <utility>
 
 #include <lsm/core/bytes.hpp>
@@ -21,159 +20,177 @@
 #include <lsm/db/compaction/compaction_picker.hpp>
 #include <lsm/db/compaction/compactor.hpp>
 #include <lsm/db/event_listener.hpp>
-#include <lsm/db/options.hpp>
-#include <lsm/db/state/health.hpp>
+#include <lsm/db/state/db_context.hpp>
 #include <lsm/db/state/memory_budget.hpp>
 #include <lsm/db/state/version_store.hpp>
 #include <lsm/io/executor.hpp>
 
 namespace lsm::detail {
 
-/// When flushes and compactions are done, which keep a database in shape while it is used: what is due, the jobs that
-/// do it on the executor, and who waits for them. One flush at a time, compactions beside it.
+/// How far maintenance is behind: what decides how fast writers may go.
+struct write_pressure {
+    std::size_t frozen_memtables = 0;
+    std::size_t level0_tables = 0;            // 0 if no compaction will reduce them
+    std::optional<error> flush_trouble = {};  // why flushes pause, if they do
+    bool retries = false;                     // a flush that failed is tried again without a call
+    bool stopping = false;
+};
+
+/// Schedules flushes and compactions: what is due, the jobs that run on the executor, and who waits for them. One flush
+/// at a time, with compactions beside it.
 ///
-/// A job that fails pauses, longer each time, until it succeeds: disks get room again. Tables that were found to be
-/// damaged are left out of compactions. Functions are for any thread. The lock is for what is due and what runs: nobody
-/// holds it while work is done or the listener is told.
+/// A kind of job that fails pauses, longer each time until it succeeds: a full disk may get room again. Tables that
+/// were found to be damaged are left out of compactions. Any thread may call these functions. The lock guards what is
+/// due and what runs; it is not held while work is done or the listener is called.
 template <class Alloc>
 class maintenance {
 public:
-    maintenance(std::string_view directory, const options& how, io::executor& runner, compactor<Alloc>& maker,
-                version_store<Alloc>& versions, memory_budget<Alloc>& memory, health& state, const Alloc& alloc)
-        : directory_(directory),
-          options_(how),
-          executor_(runner),
-          maker_(maker),
+    maintenance(db_context<Alloc>& context, io::executor& executor, compactor<Alloc>& worker,
+                version_store<Alloc>& versions, memory_budget<Alloc>& memory)
+        : context_(context),
+          executor_(executor),
+          compactor_(worker),
           versions_(versions),
           memory_(memory),
-          health_(state),
           flush_job_(*this, &maintenance::run_flushes),
-          picker_(how.compaction, alloc) {
-        const unsigned beside_flush = runner.threads() > 1 ? runner.threads() - 1 : 1;
-        for (unsigned i = 0; i < std::min<unsigned>(beside_flush, most_compactions); ++i)
+          picker_(context.options.compaction, context.alloc) {
+        const unsigned beside_flush = executor.threads() > 1 ? executor.threads() - 1 : 1;
+        for (unsigned i = 0; i < std::min<unsigned>(beside_flush, max_compactions); ++i)
             compaction_jobs_[i].emplace(*this, &maintenance::run_compactions);
     }
     maintenance(const maintenance&) = delete;
     maintenance& operator=(const maintenance&) = delete;
     ~maintenance() { stop(); }
 
-    /// Begins what there is to do, unless it is being done; with an inline executor, does it.
+    /// Starts what is due and does not run yet. With an inline executor, does it before returning.
     void schedule() {
         while (job* const due = next_due()) executor_.submit(*due);
     }
 
-    /// Readers have lost so much time in level 0 that its merge should not wait.
+    /// Asks for a merge of level 0, because readers have lost too much time there.
     void merge_level0_soon() {
         {
             const std::lock_guard guard(mutex_);
-            if (std::exchange(readers_wait_, true)) return;
+            if (compacting_.readers_wait) return;
+            compacting_.readers_wait = true;
+            compacting_.due = true;
         }
         schedule();
     }
 
-    /// Something that was pinned is free.
+    /// Asks for reclaiming, because a pin was released.
     void schedule_reclaim() {
         {
             const std::lock_guard guard(mutex_);
-            reclaim_due_ = true;
+            flushing_.reclaim_due = true;
         }
         schedule();
     }
 
-    /// Waits until the memtable of this number is a table. An error is that of an attempt made meanwhile: the memtable
-    /// is kept.
+    /// Blocks until the memtable with this number has become a table. Returns the error of an attempt that was made
+    /// meanwhile; the memtable is kept then.
     result<void> wait_flushed(std::uint64_t frozen) {
         std::unique_lock guard(mutex_);
-        const std::uint64_t failures = flush_failures_;
-        retry_at_once_ = true;
+        const std::uint64_t failures = flushing_.failures;
+        flushing_.retry_now = true;
         changed_.notify_all();
         for (;;) {
-            if (!waits(frozen)) return {};
-            if (auto good = health_.check(); !good) return good;
+            if (!is_frozen(frozen)) return {};
+            if (auto good = context_.health.check(); !good) return good;
             if (stopping_) return stopped();
-            if (flush_failures_ != failures) return *last_flush_failure_;
+            if (flushing_.failures != failures) return *flushing_.last_failure;
             guard.unlock();
             schedule();
             guard.lock();
-            if ((runs_beside() || flush_job_.busy) && waits(frozen) && flush_failures_ == failures && !stopping_)
-                changed_.wait_for(guard, a_while);
+            // An inline executor has done all it could by now, unless another thread is inside it.
+            if ((runs_beside() || flush_job_.busy) && is_frozen(frozen) && flushing_.failures == failures && !stopping_)
+                changed_.wait_for(guard, poll_interval);
         }
     }
 
-    /// Waits for a flush to end, at most so long; false if there was none.
-    bool wait_for_progress(std::chrono::nanoseconds at_most) {
-        std::unique_lock guard(mutex_);
-        const std::uint64_t before = flushes_ended_;
-        return changed_.wait_for(guard, at_most, [&] { return flushes_ended_ != before || stopping_; });
-    }
-    /// Why flushes pause, if they do.
-    [[nodiscard]] std::optional<error> flush_trouble() const {
+    [[nodiscard]] write_pressure pressure() const {
         const std::lock_guard guard(mutex_);
-        return flushing_.trouble;
+        const typename version_store<Alloc>::reading now(versions_);
+        return {.frozen_memtables = now->memtables.size() - 1,
+                .level0_tables = compacts() ? now->tables->levels[0].size() : 0,
+                .flush_trouble = flushing_.backoff.trouble,
+                .retries = runs_beside(),
+                .stopping = stopping_};
+    }
+    /// Blocks until a flush ends, at most this long. Returns false if none did.
+    bool wait_for_flush(std::chrono::nanoseconds at_most) {
+        std::unique_lock guard(mutex_);
+        const std::uint64_t before = flushing_.ended;
+        return changed_.wait_for(guard, at_most, [&] { return flushing_.ended != before || stopping_; });
     }
     [[nodiscard]] std::optional<error> trouble() const {
         const std::lock_guard guard(mutex_);
         return any_trouble();
     }
-    /// Whether jobs run by themselves, not only inside calls.
-    [[nodiscard]] bool runs_beside() const noexcept { return executor_.threads() != 0; }
-    [[nodiscard]] bool stopping() const noexcept { return stopping_; }
-    /// Whether it makes sense to wait for compactions.
+    /// Whether compactions run by themselves, so that waiting for one makes sense.
     [[nodiscard]] bool compacts() const noexcept {
-        const auto& how = options_.compaction;
+        const auto& options = context_.options.compaction;
         return runs_beside() && !halted_.load(std::memory_order_relaxed) &&
-               (how.policy != nullptr || how.style != compaction_style::none);
+               (options.policy != nullptr || options.style != compaction_style::none);
     }
 
-    /// Merges all that overlaps the range into the deepest level that has any of it, in this thread.
+    /// Merges all tables that overlap the range into the deepest level that has any of them, in the calling thread.
     result<void> compact(std::optional<bytes_view> from, std::optional<bytes_view> to) {
         std::unique_lock guard(mutex_);
         for (;;) {
-            if (auto good = health_.check(); !good) return good;
+            if (auto good = context_.health.check(); !good) return good;
             if (stopping_) return stopped();
             auto tables = versions_.tables();
             const auto picked = choose_range(picker_.layout_of(*tables), from, to);
             if (!picked) {
-                ++compactions_waiting_;
-                changed_.wait_for(guard, a_while);
-                --compactions_waiting_;
+                // No other compaction begins while this one waits, or it might wait for ever.
+                ++compacting_.requests_waiting;
+                changed_.wait_for(guard, poll_interval);
+                --compacting_.requests_waiting;
+                compacting_.due = true;
                 continue;
             }
-            if (!*picked) return {};
+            if (!*picked) {
+                guard.unlock();
+                schedule();  // what had to wait for this call
+                return {};
+            }
             auto work = picker_.begin(std::move(tables), **picked);
             guard.unlock();
-            auto done = or_out_of_memory(directory_, [&] { return maker_.compact(*work, stopping_); });
+            auto done = or_out_of_memory(path(), [&] { return compactor_.compact(*work, stopping_); });
             guard.lock();
             end(*work);
             guard.unlock();
             work.reset();
-            versions_.reclaim();
-            memory_.update(versions_);
             schedule();
             return done;
         }
     }
 
-    /// Waits until there is nothing to do. An error is why something cannot be done.
+    /// Blocks until there is nothing to do. Returns an error if something cannot be done.
     result<void> settle() {
+        {
+            const std::lock_guard guard(mutex_);
+            compacting_.due = true;
+        }
         for (;;) {
             schedule();
             std::unique_lock guard(mutex_);
-            if (auto good = health_.check(); !good) return good;
+            if (auto good = context_.health.check(); !good) return good;
             if (stopping_) return stopped();
             const bool idle = !busy();
             if (idle) {
                 guard.unlock();
-                versions_.reclaim();
+                memory_.rebalance();
                 guard.lock();
             }
             if (auto trouble = any_trouble()) return *std::move(trouble);
             if (idle) return {};
-            if (runs_beside() || busy()) changed_.wait_for(guard, a_while);
+            if (runs_beside() || busy()) changed_.wait_for(guard, poll_interval);
         }
     }
 
-    /// Cancels what runs and waits until nothing does. Nothing begins afterwards.
+    /// Cancels what runs, and blocks until nothing does. Nothing starts afterwards.
     void stop() noexcept {
         std::unique_lock guard(mutex_);
         stopping_ = true;
@@ -184,26 +201,27 @@ public:
 private:
     using clock = std::chrono::steady_clock;
 
-    static constexpr unsigned most_compactions = 15;
-    // After which who waits looks again: that writes are refused from now on comes without a notification.
-    static constexpr clock::duration a_while = std::chrono::milliseconds(100);
+    static constexpr unsigned max_compactions = 15;
+    // Poisoning the database does not notify waiters, so they look again after this time.
+    static constexpr clock::duration poll_interval = std::chrono::milliseconds(100);
     static constexpr clock::duration shortest_pause = std::chrono::milliseconds(50);
     static constexpr clock::duration longest_pause = std::chrono::seconds(2);
 
     class job final : public io::executor::job {
     public:
-        job(maintenance& owner, void (maintenance::*what)(job&)) noexcept : owner_(owner), what_(what) {}
-        void run() noexcept override { (owner_.*what_)(*this); }
-        bool busy = false;   // submitted or running
-        bool waits = false;  // submitted, and not running yet
+        job(maintenance& owner, void (maintenance::*work)(job&)) noexcept : owner_(owner), work_(work) {}
+        void run() noexcept override { (owner_.*work_)(*this); }
+        bool busy = false;                                   // submitted or running
+        bool queued = false;                                 // submitted, and not running yet
+        std::unique_ptr<const compaction<Alloc>> work = {};  // what a compaction job does first, if that is picked
 
     private:
         maintenance& owner_;
-        void (maintenance::*what_)(job&);
+        void (maintenance::*work_)(job&);
     };
 
-    // Why jobs of one kind pause, and how long: after each failure twice as long as before.
-    struct backoff {
+    // Why jobs of one kind pause, and for how long: twice as long after each failure.
+    struct backoff_state {
         std::optional<error> trouble = {};
         clock::time_point retry = {};
         clock::duration pause = shortest_pause;
@@ -215,10 +233,27 @@ private:
             pause = std::min(2 * pause, longest_pause);
         }
     };
+    struct flushing_state {
+        backoff_state backoff;
+        bool retry_now = false;  // a caller waits: do not wait for the end of the pause
+        bool reclaim_due = false;
+        std::uint64_t ended = 0;
+        std::uint64_t failures = 0;
+        std::optional<error> last_failure;
+    };
+    struct compacting_state {
+        backoff_state backoff;
+        bool due = true;  // tables, or what runs, have changed since the policy was last asked
+        bool readers_wait = false;
+        unsigned requests_waiting = 0;  // calls of compact()
+    };
 
-    [[nodiscard]] error stopped() const { return failure(errc::closed, "the database was closed").in(directory_); }
+    [[nodiscard]] const std::string& path() const noexcept { return context_.directory.path(); }
+    /// Whether jobs run by themselves, and not only inside calls.
+    [[nodiscard]] bool runs_beside() const noexcept { return executor_.threads() != 0; }
+    [[nodiscard]] error stopped() const { return failure(errc::closed, "the database was closed").in(path()); }
 
-    // --- what is due; these require the lock, but for next_due()
+    // --- what is due; all but next_due() require the lock
 
     [[nodiscard]] static bool is_busy(const std::optional<job>& j) noexcept { return j && j->busy; }
     [[nodiscard]] bool busy() const noexcept {
@@ -228,61 +263,72 @@ private:
         const typename version_store<Alloc>::reading now(versions_);
         return now->memtables.size() > 1 ? now->memtables.back() : nullptr;
     }
-    [[nodiscard]] bool waits(std::uint64_t frozen) const {
+    [[nodiscard]] bool is_frozen(std::uint64_t number) const {
         const typename version_store<Alloc>::reading now(versions_);
-        return std::ranges::any_of(now->memtables, [frozen](const auto& m) { return m->number == frozen; });
+        return std::ranges::any_of(now->memtables, [number](const auto& m) { return m->number == number; });
     }
     [[nodiscard]] bool flush_due() const {
-        return !stopping_ && health_.good() && (retry_at_once_ || !flushing_.pausing()) && oldest_frozen() != nullptr;
+        return !stopping_ && context_.health.good() && (flushing_.retry_now || !flushing_.backoff.pausing()) &&
+               oldest_frozen() != nullptr;
     }
 
+    // Returns a job to submit, which is busy from now on, or null.
     job* next_due() {
-        const auto tables = versions_.tables();
         const std::lock_guard guard(mutex_);
-        if (!flush_job_.busy && ((reclaim_due_ && !stopping_) || flush_due())) {
-            flush_job_.busy = flush_job_.waits = true;
-            changed_.notify_all();
-            return &flush_job_;
+        if (!flush_job_.busy && ((flushing_.reclaim_due && !stopping_) || flush_due())) return &claim(flush_job_);
+        if (!compacting_.due || !may_compact()) return nullptr;
+        const auto is_free = [](const std::optional<job>& j) { return j && !j->busy; };
+        const auto free = std::ranges::find_if(compaction_jobs_, is_free);
+        if (free == compaction_jobs_.end()) return nullptr;
+        if (compacting_.backoff.pausing()) {
+            // One job waits for the end of the pause, and picks then. Inline, the next call after it tries again.
+            const bool waits = !runs_beside() || std::ranges::any_of(compaction_jobs_, is_busy);
+            return waits ? nullptr : &claim(**free);
         }
-        // One job waits until a pause is over.
-        if (compacting_.pausing() && (!runs_beside() || std::ranges::any_of(compaction_jobs_, is_busy))) return nullptr;
-        for (auto& slot : compaction_jobs_) {
-            if (!slot || slot->busy) continue;
-            const auto due = [&]() -> result<bool> { return pick(*tables).has_value(); };
-            if (!or_out_of_memory(directory_, due).value_or(false)) return nullptr;
-            slot->busy = slot->waits = true;
-            return &*slot;
-        }
-        return nullptr;
+        // Picked before it is submitted, so that no thread starts for nothing.
+        (*free)->work = begin_compaction();
+        return (*free)->work ? &claim(**free) : nullptr;
+    }
+    job& claim(job& due) {
+        due.busy = due.queued = true;
+        changed_.notify_all();
+        return due;
     }
 
-    [[nodiscard]] std::optional<compaction_choice> pick(const table_set<Alloc>& tables) const {
-        if (stopping_ || !health_.good() || compactions_waiting_ != 0) return std::nullopt;
-        return picker_.pick(tables, readers_wait_);
+    [[nodiscard]] bool may_compact() const {
+        return !stopping_ && context_.health.good() && compacting_.requests_waiting == 0;
     }
-    [[nodiscard]] std::unique_ptr<const compaction<Alloc>> begin_due() {
-        if (compacting_.pausing()) return nullptr;
-        auto tables = versions_.tables();
-        const auto picked = pick(*tables);
-        return picked ? picker_.begin(std::move(tables), *picked) : nullptr;
+    // Picks a compaction and registers it as running; null if none is due, or there is no memory to pick one.
+    [[nodiscard]] std::unique_ptr<const compaction<Alloc>> begin_compaction() {
+        std::unique_ptr<const compaction<Alloc>> work;
+        if (!compacting_.due || compacting_.backoff.pausing() || !may_compact()) return work;
+        static_cast<void>(or_out_of_memory(path(), [&]() -> result<void> {
+            auto tables = versions_.tables();
+            const auto picked = picker_.pick(*tables, compacting_.readers_wait);
+            if (picked) work = picker_.begin(std::move(tables), *picked);
+            compacting_.due = picked.has_value();  // if so, another one may run beside it
+            return {};
+        }));
+        return work;
     }
     void end(const compaction<Alloc>& work) {
         picker_.end(work);
+        compacting_.due = true;
         changed_.notify_all();
     }
 
     [[nodiscard]] std::optional<error> any_trouble() const {
-        return flushing_.trouble ? flushing_.trouble : compacting_.trouble;
+        return flushing_.backoff.trouble ? flushing_.backoff.trouble : compacting_.backoff.trouble;
     }
-    void note_trouble(error why, backoff& kind) {
-        if (health_.good()) news_ = copy_of(why);  // or the listener knows already
+    void note_trouble(error why, backoff_state& kind) {
+        if (context_.health.good()) news_ = copy_of(why);  // poisoning has already told the listener
         kind.lengthen(std::move(why));
     }
 
     // --- the jobs
 
-    // A job that has threads to run in does one thing at a time and then stands in line again: whoever else has jobs on
-    // the executor, other databases included, gets a turn, also when this one pauses again and again.
+    // A job on a thread does one thing and then resubmits itself, so that other jobs on the executor, also those of
+    // other databases, get their turn even if this one pauses again and again.
     void run_flushes(job& self) {
         while (flush_one(self)) {
             schedule();
@@ -298,92 +344,102 @@ private:
     void resubmit(job& self) {
         {
             const std::lock_guard guard(mutex_);
-            self.waits = true;
+            self.queued = true;
             changed_.notify_all();
         }
-        executor_.submit(self);  // which may run it to its end meanwhile: nothing of this object is used any more
+        executor_.submit(self);  // may run to its end, and end this object, before it returns
     }
 
     // These return whether there may be more to do. If not, the job is no longer busy, and this object may be gone.
 
     bool flush_one(job& self) {
         {
+            // Reset first: a pin that is released from here on may be too late for this reclaim.
             const std::lock_guard guard(mutex_);
-            reclaim_due_ = false;  // what is let go from now on may come too late for this time
+            flushing_.reclaim_due = false;
         }
-        versions_.reclaim();
-        memory_.update(versions_);
+        memory_.rebalance();
         std::shared_ptr<const db_memtable<Alloc>> oldest;
         {
             const std::lock_guard guard(mutex_);
-            self.waits = false;
+            self.queued = false;
             if (flush_due()) {
                 oldest = oldest_frozen();
-                retry_at_once_ = false;
-            } else if (!reclaim_due_ || stopping_) {
-                return ended(self);
+                flushing_.retry_now = false;
+            } else if (!flushing_.reclaim_due || stopping_) {
+                return finish(self);
             }
         }
         if (!oldest) return true;
-        auto done = or_out_of_memory(directory_, [&] { return maker_.flush(*oldest); });
+        auto done = or_out_of_memory(path(), [&] { return compactor_.flush(*oldest); });
         oldest.reset();
+        note_flush(std::move(done));
+        return true;
+    }
+
+    // Records how a flush ended. After a failure waits for the end of the pause, if there is a thread to do so.
+    void note_flush(result<void> done) {
         std::unique_lock guard(mutex_);
-        ++flushes_ended_;
-        readers_wait_ = false;
+        ++flushing_.ended;
+        compacting_.readers_wait = false;
+        compacting_.due = true;
         if (done) {
-            flushing_ = {};
+            flushing_.backoff = {};
         } else {
-            last_flush_failure_ = copy_of(done.error());
-            note_trouble(std::move(done).error(), flushing_);
-            ++flush_failures_;
+            flushing_.last_failure = copy_of(done.error());
+            note_trouble(std::move(done).error(), flushing_.backoff);
+            ++flushing_.failures;
         }
         changed_.notify_all();
-        if (flushing_.trouble && runs_beside())
-            changed_.wait_until(guard, flushing_.retry, [this] { return stopping_ || retry_at_once_; });
+        if (flushing_.backoff.trouble && runs_beside())
+            changed_.wait_until(guard, flushing_.backoff.retry, [this] { return stopping_ || flushing_.retry_now; });
         guard.unlock();
-        report_trouble();
-        return true;
+        report_news();
     }
 
     bool compact_one(job& self) {
         std::unique_ptr<const compaction<Alloc>> work;
         {
             std::unique_lock guard(mutex_);
-            self.waits = false;
-            if (compacting_.pausing() && runs_beside()) {
-                changed_.wait_until(guard, compacting_.retry, [this] { return stopping_ || flush_job_.waits; });
-                if (flush_job_.waits && !stopping_) return true;  // perhaps for this very thread
+            self.queued = false;
+            work = std::move(self.work);
+            if (!work && compacting_.backoff.pausing() && runs_beside()) {
+                changed_.wait_until(guard, compacting_.backoff.retry,
+                                    [this] { return stopping_ || flush_job_.queued; });
+                // The executor may have only this thread: the flush must not wait for the end of the pause.
+                if (flush_job_.queued && !stopping_) return true;
             }
-            auto begun = or_out_of_memory(directory_, [this]() -> result<decltype(work)> { return begin_due(); });
-            if (begun) work = *std::move(begun);
-            if (!work) return ended(self);
+            if (!work) work = begin_compaction();
+            if (!work) return finish(self);
         }
-        auto done = or_out_of_memory(directory_, [&] { return maker_.compact(*work, stopping_); });
+        auto done = or_out_of_memory(path(), [&] { return compactor_.compact(*work, stopping_); });
         {
             const std::lock_guard guard(mutex_);
-            if (done) {
-                if (!halted_) compacting_.trouble.reset();
-                compacting_.pause = shortest_pause;
-            } else if (done.error().code != errc::closed) {
-                if (is_damage(done.error().code)) {
-                    static_cast<void>(or_out_of_memory(directory_, [&]() -> result<void> {
-                        picker_.leave_out_inputs(*work);
-                        return {};
-                    }));
-                    halted_.store(true, std::memory_order_relaxed);
-                }
-                note_trouble(std::move(done).error(), compacting_);
+            if (!done && done.error().code != errc::closed) {
+                if (is_damage(done.error().code)) leave_out(*work);
+                note_trouble(std::move(done).error(), compacting_.backoff);
+            } else if (done) {
+                if (!halted_) compacting_.backoff.trouble.reset();
+                compacting_.backoff.pause = shortest_pause;
             }
             end(*work);
         }
         work.reset();
-        versions_.reclaim();
-        report_trouble();
+        report_news();
         return true;
     }
 
+    // From now on none of the inputs is compacted without a request, as one of them is damaged.
+    void leave_out(const compaction<Alloc>& failed) {
+        static_cast<void>(or_out_of_memory(path(), [&]() -> result<void> {
+            picker_.leave_out_inputs(failed);
+            return {};
+        }));
+        halted_.store(true, std::memory_order_relaxed);
+    }
+
     // Requires the lock, and is the last thing that a job does.
-    bool ended(job& self) {
+    bool finish(job& self) {
         self.busy = false;
         changed_.notify_all();
         return false;
@@ -394,39 +450,30 @@ private:
                code != errc::too_large;
     }
 
-    void report_trouble() {
+    void report_news() {
         std::optional<error> news;
         {
             const std::lock_guard guard(mutex_);
             news.swap(news_);
         }
-        if (news && options_.listener != nullptr) options_.listener->failed(*news);
+        if (news && context_.options.listener != nullptr) context_.options.listener->failed(*news);
     }
 
-    std::string directory_;
-    const options& options_;
+    db_context<Alloc>& context_;
     io::executor& executor_;
-    compactor<Alloc>& maker_;
+    compactor<Alloc>& compactor_;
     version_store<Alloc>& versions_;
     memory_budget<Alloc>& memory_;
-    health& health_;
 
     mutable std::mutex mutex_;
-    std::condition_variable changed_;  // a job ended, or what it waits for has come
+    std::condition_variable changed_;  // a job started, ended or was queued, or a caller asked for something
     std::atomic<bool> stopping_ = false;
-    job flush_job_;
-    std::array<std::optional<job>, most_compactions> compaction_jobs_;
-    compaction_picker<Alloc> picker_;
     std::atomic<bool> halted_ = false;  // a damaged table stays in the way of compactions
-    bool reclaim_due_ = false;
-    bool readers_wait_ = false;
-    unsigned compactions_waiting_ = 0;  // which somebody asked for: no others begin meanwhile
-
-    backoff flushing_, compacting_;
-    bool retry_at_once_ = false;
-    std::uint64_t flush_failures_ = 0;
-    std::optional<error> last_flush_failure_;
-    std::uint64_t flushes_ended_ = 0;
+    job flush_job_;
+    std::array<std::optional<job>, max_compactions> compaction_jobs_;
+    compaction_picker<Alloc> picker_;
+    flushing_state flushing_;
+    compacting_state compacting_;
     std::optional<error> news_;  // for the listener
 };
 

@@ -12,104 +12,119 @@
 
 #include <lsm/core/result.hpp>
 #include <lsm/db/compaction/compactor.hpp>
+#include <lsm/db/disk/db_directory.hpp>
 #include <lsm/db/disk/directory_contents.hpp>
 #include <lsm/db/disk/file_names.hpp>
 #include <lsm/db/disk/manifest.hpp>
 #include <lsm/db/options.hpp>
 #include <lsm/db/recovery/log_replay.hpp>
+#include <lsm/db/state/db_context.hpp>
+#include <lsm/db/state/memory_budget.hpp>
 #include <lsm/db/state/table_store.hpp>
 #include <lsm/db/state/version_store.hpp>
 #include <lsm/db/write/write_path.hpp>
-#include <lsm/io/file.hpp>
 
 namespace lsm::detail {
 
-/// Brings up what a directory holds: its tables and logs become the current version.
+/// Loads a directory: its tables and logs become the current version.
 template <class Alloc>
 class recovery {
 public:
-    recovery(io::file_system& fs, std::string_view directory, const options& how, version_store<Alloc>& versions,
-             table_store<Alloc>& tables, compactor<Alloc>& maker, write_path<Alloc>& writes, const Alloc& alloc)
-        : alloc_(alloc),
-          fs_(fs),
-          directory_(directory),
-          options_(how),
+    recovery(db_context<Alloc>& context, version_store<Alloc>& versions, memory_budget<Alloc>& memory,
+             table_store<Alloc>& tables, compactor<Alloc>& worker, write_path<Alloc>& writes)
+        : context_(context),
           versions_(versions),
+          memory_(memory),
           tables_(tables),
-          maker_(maker),
+          compactor_(worker),
           writes_(writes) {}
 
-    /// Before anything is locked: makes the directory, or refuses what can be refused without a trace.
-    static result<void> prepare_directory(io::file_system& fs, std::string_view directory, const options& opts) {
+    /// Makes the directory, before anything is locked, or refuses what can be refused without leaving a trace.
+    static result<void> prepare_directory(const db_directory& directory, const options& opts) {
         if (opts.read_only) return {};
-        if (opts.create_if_missing && !opts.error_if_exists) return make_directories(fs, directory);
-        const auto contents = directory_contents::read(fs, directory);
-        if (contents && contents->database() && opts.error_if_exists) return there_is_one(directory);
-        if (opts.create_if_missing) return make_directories(fs, directory);
+        if (opts.create_if_missing && !opts.error_if_exists) return directory.make();
+        const auto contents = directory_contents::read(directory);
+        if (contents && contents->has_database() && opts.error_if_exists) return database_exists(directory);
+        if (opts.create_if_missing) return directory.make();
         if (!contents) return contents.error();
-        if (!contents->database()) return failure(errc::not_found, "there is no database").in(directory);
+        if (!contents->has_database()) return no_database(directory);
         return {};
     }
 
-    /// For one who will write: what logs hold and no memtable goes on with is in tables afterwards, and what nothing
-    /// lists is gone. Reads all there is, and changes the disk only when all of it is good.
+    /// Loads the directory for a writer. Reads everything first, and changes the disk only if all of it is sound. Then
+    /// writes to tables what the logs hold, except for a last log that a memtable continues, and removes files that
+    /// nothing lists.
     result<recovery_report> recover() {
-        auto contents = directory_contents::read(fs_, directory_);
+        auto contents = directory_contents::read(directory());
         if (!contents) return std::move(contents).error();
-        if (contents->database() && options_.error_if_exists) return there_is_one(directory_);
+        if (contents->has_database() && options().error_if_exists) return database_exists(directory());
         auto frozen = contents->frozen_logs.empty() ? nullptr : writes_.new_memtable();
         auto memtable = writes_.new_memtable();
-        log_replay<Alloc> logs(fs_, mode(), alloc_);
+        log_replay<Alloc> logs(directory(), mode(), context_.alloc);
         auto found = load(*contents, logs, frozen ? *frozen : *memtable, *memtable);
         if (!found) return std::move(found).error();
 
+        // Nothing may be appended to a log of which a piece was cut: what it holds becomes a table.
         const bool cuts = !logs.to_keep().empty();
         const auto damaged = cuts && contents->log ? std::exchange(memtable, writes_.new_memtable()) : nullptr;
+        // From here on the disk changes, so what can still be refused is refused now.
         if (auto left = check_numbers(frozen.get(), damaged.get(), cuts, *contents); !left)
             return std::move(left).error();
         publish(memtable, {damaged, frozen}, std::move(found->tables), logs.written());
         if (!contents->manifest) {
-            if (auto synced = sync_name_of_found(fs_, directory_); !synced) return std::move(synced).error();
+            // A new database. Its directory may be older, and its name not durable yet.
+            if (auto synced = directory().sync_own_name(); !synced) return std::move(synced).error();
             if (auto created = tables_.write_manifest(); !created) return std::move(created).error();
         }
-        if (auto settled = settle_logs(frozen.get(), damaged.get(), logs, *contents); !settled)
-            return std::move(settled).error();
+        if (auto flushed = flush_logs(frozen.get(), damaged.get(), logs, *contents); !flushed)
+            return std::move(flushed).error();
         if (auto removed = remove_orphans(*contents, found->lines); !removed) return std::move(removed).error();
 
         const bool continues = contents->log && !damaged;
         writes_.begin(std::move(memtable), continues ? std::optional(logs.intact_bytes()) : std::nullopt);
+        memory_.rebalance();
         return logs.report();
     }
 
-    /// For one who only reads: changes nothing. The directory is read and then looked at again; if a writer changed it
-    /// meanwhile, it is read anew.
+    /// Loads the directory for a reader, and changes nothing. Looks at the directory again after reading it, and reads
+    /// it anew if a writer has changed it meanwhile. Errors: stale if a writer is always faster.
     result<recovery_report> read() {
         for (unsigned attempt = 0;; ++attempt) {
-            const auto before = directory_contents::read(fs_, directory_);
+            const auto before = directory_contents::read(directory());
             if (!before) return before.error();
-            if (!before->database()) return failure(errc::not_found, "there is no database").in(directory_);
+            if (!before->has_database()) return no_database(directory());
             auto memtable = writes_.new_memtable();
-            log_replay<Alloc> logs(fs_, mode(), alloc_);
+            log_replay<Alloc> logs(directory(), mode(), context_.alloc);
             auto found = load(*before, logs, *memtable, *memtable);
-            const auto after = directory_contents::read(fs_, directory_);
-            const bool quiet = after && before->same_state(*after);
+            const auto after = directory_contents::read(directory());
+            const bool quiet = after && before->same_names(*after);
+            // An error may come from a writer that changed files under the same names: believe it only after some
+            // quiet attempts.
             if (!found && quiet && attempt >= quiet_attempts) return std::move(found).error();
             const auto lines = quiet ? listed(*after) : result<std::vector<manifest_line>>(failure(errc::stale, ""));
             if (found && lines && found->lines == *lines) {
                 publish(std::move(memtable), {}, std::move(found->tables), logs.written());
+                memory_.rebalance();
                 return logs.report();
             }
-            if (attempt >= most_attempts)
-                return failure(errc::stale, "a writer changes the directory faster than it can be read").in(directory_);
+            if (attempt >= max_attempts)
+                return failure(errc::stale, "a writer changes the directory faster than it can be read")
+                    .in(directory().path());
         }
     }
 
 private:
     static constexpr unsigned quiet_attempts = 2;
-    static constexpr unsigned most_attempts = 1000;
+    static constexpr unsigned max_attempts = 1000;
 
-    [[nodiscard]] static error there_is_one(std::string_view directory) noexcept {
-        return failure(errc::exists, "there is a database already").in(directory);
+    [[nodiscard]] const db_directory& directory() const noexcept { return context_.directory; }
+    [[nodiscard]] const lsm::options& options() const noexcept { return context_.options; }
+
+    static error database_exists(const db_directory& directory) noexcept {
+        return failure(errc::exists, "there is a database already").in(directory.path());
+    }
+    static error no_database(const db_directory& directory) noexcept {
+        return failure(errc::not_found, "there is no database").in(directory.path());
     }
 
     struct loaded {
@@ -117,7 +132,7 @@ private:
         std::shared_ptr<const table_set<Alloc>> tables;
     };
 
-    // The tables of MANIFEST; the logs are replayed, the frozen ones into `frozen` and the last one into `active`.
+    // Opens the tables of MANIFEST, and replays the frozen logs into `frozen` and the last one into `active`.
     result<loaded> load(const directory_contents& contents, log_replay<Alloc>& logs, db_memtable<Alloc>& frozen,
                         db_memtable<Alloc>& active) {
         auto lines = listed(contents);
@@ -125,22 +140,23 @@ private:
         auto tables = tables_.open_listed(*lines, contents.highest_table_id);
         if (!tables) return std::move(tables).error();
         for (const std::uint64_t number : contents.frozen_logs)
-            if (auto done = logs.replay(joined(directory_, frozen_log_name(number)), true, frozen.entries); !done)
+            if (auto done = logs.replay(frozen_log_name(number), true, frozen.entries); !done)
                 return std::move(done).error();
         if (contents.log)
-            if (auto done = logs.replay(joined(directory_, log_name), false, active.entries); !done)
+            if (auto done = logs.replay(std::string(log_name), false, active.entries); !done)
                 return std::move(done).error();
         return loaded{*std::move(lines), *std::move(tables)};
     }
     result<std::vector<manifest_line>> listed(const directory_contents& contents) const {
-        if (contents.manifest) return read_manifest(fs_, directory_);
+        if (contents.manifest) return read_manifest(directory());
         if (contents.tables.empty() && contents.frozen_logs.empty()) return std::vector<manifest_line>();
-        return failure(errc::bad_manifest, "MANIFEST is missing, but there are tables or frozen logs").in(directory_);
+        return failure(errc::bad_manifest, "MANIFEST is missing, but there are tables or frozen logs")
+            .in(directory().path());
     }
 
     [[nodiscard]] wal::recovery mode() const noexcept {
-        return options_.wal_recovery.value_or(options_.sync ? wal::recovery::strict_tail
-                                                            : wal::recovery::point_in_time);
+        return options().wal_recovery.value_or(options().sync ? wal::recovery::strict_tail
+                                                              : wal::recovery::point_in_time);
     }
 
     void publish(std::shared_ptr<db_memtable<Alloc>> active,
@@ -151,75 +167,79 @@ private:
         for (const auto& m : older)
             if (m) first->memtables.push_back(m);
         first->tables = std::move(tables);
-        versions_.show(std::max(versions_.visible(), written));  // never back: a reader may be in an older version
+        versions_.show(std::max(versions_.visible(), written));  // never backwards: a reader may be in an older version
         versions_.publish(std::move(first), [](const version<Alloc>*, version<Alloc>&) {});
     }
 
-    // What settle_logs() makes has a number to go by: to find none only then would be too late to change nothing.
+    // Checks that there is a number for each file that flush_logs() makes.
     result<void> check_numbers(const db_memtable<Alloc>* frozen, const db_memtable<Alloc>* damaged, bool cuts,
                                const directory_contents& contents) const {
         const auto tables = [](const db_memtable<Alloc>* m) { return m != nullptr && m->entries.len() != 0 ? 1u : 0u; };
         if (cuts && contents.highest_cut_log == largest_id)
             return failure(errc::too_large, "no number is left for another such file")
-                .in(joined(directory_, cut_log_name(largest_id)));
+                .in(directory().path_of(cut_log_name(largest_id)));
         return tables_.check_ids(tables(frozen) + tables(damaged));
     }
 
-    // Frozen logs, and a damaged one whose cut pieces are kept beside it, go: what they hold becomes tables. Each a
-    // table of its own: the last log may hold what a killed program wrote and never synced, and to replay the others
-    // alone over a table that has it would bring older entries back.
-    result<void> settle_logs(db_memtable<Alloc>* frozen, db_memtable<Alloc>* damaged, const log_replay<Alloc>& logs,
-                             const directory_contents& contents) {
+    // Turns the frozen logs, and a last log of which a piece was cut, into tables, and removes them. Each of the two
+    // becomes a table of its own: the last log may hold what a killed program wrote and never synced, and replaying
+    // only the frozen logs over a table that has it would bring older entries back.
+    result<void> flush_logs(db_memtable<Alloc>* frozen, db_memtable<Alloc>* damaged, const log_replay<Alloc>& logs,
+                            const directory_contents& contents) {
         if (!logs.to_keep().empty()) {
-            if (auto kept = keep_cuts(fs_, directory_, contents.highest_cut_log + 1, logs.to_keep()); !kept)
-                return kept;
-            if (auto removed = maker_.remove_logs(logs.left_out()); !removed) return removed;
+            if (auto kept = keep_cuts(logs, cut_log_name(contents.highest_cut_log + 1)); !kept) return kept;
+            std::vector<std::string> paths;
+            for (const std::string& name : logs.left_out()) paths.push_back(directory().path_of(name));
+            if (auto removed = compactor_.remove_logs(paths); !removed) return removed;
         }
         if (frozen != nullptr) {
             for (const std::uint64_t number : contents.frozen_logs) frozen->logs.push_back(frozen_log_name(number));
-            if (auto settled = settle(*frozen); !settled) return settled;
+            if (auto flushed = flush(*frozen); !flushed) return flushed;
         }
         if (damaged == nullptr) return {};
         damaged->logs = {std::string(log_name)};
-        return settle(*damaged);
+        return flush(*damaged);
     }
-    result<void> settle(const db_memtable<Alloc>& replayed) {
-        if (replayed.entries.len() != 0) return maker_.flush(replayed);
+    // Copies what was cut to a new file, durably. After an error no file is left.
+    result<void> keep_cuts(const log_replay<Alloc>& logs, const std::string& name) {
+        const auto copy = [&](io::file& to) { return copy_cuts(directory(), logs.to_keep(), to); };
+        if (auto kept = directory().create_with(name, copy); !kept) return kept;
+        auto synced = directory().sync();
+        if (!synced) static_cast<void>(directory().remove(name));
+        return synced;
+    }
+    // An empty memtable makes no table, but its logs must go all the same.
+    result<void> flush(const db_memtable<Alloc>& replayed) {
+        if (replayed.entries.len() != 0) return compactor_.flush(replayed);
         auto next = versions_.prepare();
         versions_.publish(std::move(next), [&](const version<Alloc>* old, version<Alloc>& filled) {
-            for (const auto& m : old->memtables)
-                if (m.get() != &replayed) filled.memtables.push_back(m);
+            filled.take_memtables_but(&replayed, *old);
             filled.tables = old->tables;
         });
-        return maker_.remove_logs(maker_.log_paths(replayed));
+        return compactor_.remove_logs(compactor_.log_paths(replayed));
     }
 
     result<void> remove_orphans(const directory_contents& contents, const std::vector<manifest_line>& lines) {
-        const auto remove = [&](const std::string& name) {
-            return io::remove_if_present(fs_, joined(directory_, name));
-        };
         for (const std::string& name : contents.temporaries)
-            if (auto removed = remove(name); !removed) return removed;
-        bool certain = false;
+            if (auto removed = directory().remove(name); !removed) return removed;
+        bool synced = false;
         for (const std::uint64_t id : contents.tables) {
-            const auto is_this = [id](const manifest_line& line) { return line.id == id; };
-            if (std::ranges::any_of(lines, is_this)) continue;
-            // Whoever put the MANIFEST there was perhaps killed before it was sure to stay, and the one before lists
-            // it.
-            if (!std::exchange(certain, true))
-                if (auto synced = io::sync_directory(fs_, directory_); !synced) return synced;
-            if (auto removed = remove(table_name(id)); !removed) return removed;
+            if (std::ranges::find(lines, id, &manifest_line::id) != lines.end()) continue;
+            // The process that wrote MANIFEST may have been killed before its name was durable, and the one before it
+            // may list this table: only a durable MANIFEST tells that it is an orphan.
+            if (!synced)
+                if (auto done = directory().sync(); !done) return done;
+            synced = true;
+            if (auto removed = directory().remove(table_name(id)); !removed) return removed;
         }
         return {};
     }
 
-    [[no_unique_address]] Alloc alloc_;
-    io::file_system& fs_;
-    std::string directory_;
-    const options& options_;
+    db_context<Alloc>& context_;
     version_store<Alloc>& versions_;
+    memory_budget<Alloc>& memory_;
     table_store<Alloc>& tables_;
-    compactor<Alloc>& maker_;
+    compactor<Alloc>& compactor_;
     write_path<Alloc>& writes_;
 };
 

@@ -11,12 +11,12 @@
 
 namespace lsm::detail {
 
-/// Whether a database takes writes. The first reason why not stays, until it is closed. Any thread.
+/// Whether a database takes writes, and if not, why. The first reason stays until the database is closed. Any thread.
 class health {
 public:
     explicit health(event_listener* listener) noexcept : listener_(listener) {}
 
-    /// Ok, or why writes are refused.
+    /// Returns ok, or why writes are refused.
     [[nodiscard]] result<void> check() const {
         if (good_.load(std::memory_order_acquire)) return {};
         const std::lock_guard guard(mutex_);
@@ -28,10 +28,11 @@ public:
         return closed_;
     }
 
-    /// From now on writes are refused: what is on the disk may not be what memory says.
-    /// Needs no memory to do so.
+    /// Refuses writes from now on, because the disk may not hold what memory says it does. Returns the reason that
+    /// writers get. Works without memory.
     LSM_COLD error poison(error why) {
-        if (why.code == errc::no_space) why.code = errc::io;  // no_space tells that a write may be tried again
+        // no_space would mean that the write may be tried again.
+        if (why.code == errc::no_space) why.code = errc::io;
         static_cast<void>(or_out_of_memory({}, [&why]() -> result<void> {
             why.what += " (the database takes no more writes until it is opened again)";
             return {};
@@ -45,14 +46,14 @@ public:
         if (listener_ != nullptr) listener_->failed(why);
         return why;
     }
-    /// The same without anything being wrong.
+    /// Refuses writes from now on, though nothing is wrong.
     void refuse(error why) {
         const std::lock_guard guard(mutex_);
         if (closed_) return;
         trouble_ = std::move(why);
         good_.store(false, std::memory_order_release);
     }
-    /// The same, for good.
+    /// Refuses writes for good.
     void close(error why) noexcept {
         const std::lock_guard guard(mutex_);
         closed_ = true;

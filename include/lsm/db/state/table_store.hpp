@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -14,48 +15,52 @@
 #include <lsm/core/result.hpp>
 #include <lsm/db/disk/file_names.hpp>
 #include <lsm/db/disk/manifest.hpp>
+#include <lsm/db/state/db_context.hpp>
 #include <lsm/db/state/db_table.hpp>
-#include <lsm/db/state/health.hpp>
+#include <lsm/db/state/memory_budget.hpp>
 #include <lsm/db/state/version_store.hpp>
-#include <lsm/io/file.hpp>
 
 namespace lsm::detail {
 
-/// A change of the tables of the database.
+/// A change to the tables of the database.
 template <class Alloc>
 struct table_edit {
     std::vector<std::uint64_t> removed = {};
-    std::vector<std::pair<int, table_pointer<Alloc>>> added = {};  // one that is removed too only changes its level
-    const db_memtable<Alloc>* flushed = nullptr;                   // has become the added one
+    /// Levels and tables. A table that is also in `removed` only changes its level.
+    std::vector<std::pair<int, table_pointer<Alloc>>> added = {};
+    /// The memtable that became the added table, after a flush.
+    const db_memtable<Alloc>* flushed = nullptr;
+
+    [[nodiscard]] bool removes(std::uint64_t id) const noexcept {
+        return std::ranges::find(removed, id) != removed.end();
+    }
+    [[nodiscard]] bool adds(std::uint64_t id) const noexcept {
+        return std::ranges::any_of(added, [id](const auto& a) { return a.second->id() == id; });
+    }
 };
 
-/// The table files and MANIFEST of a database: opens tables, gives ids, and changes which tables there are, first on
-/// the disk and then in the version.
+/// The table files and MANIFEST of a database: opens tables, gives out ids, and changes which tables there are, first
+/// on the disk and then in the current version.
 template <class Alloc>
 class table_store {
 public:
-    table_store(io::file_system& fs, std::string_view directory, std::shared_ptr<table_resources<Alloc>> shared,
-                version_store<Alloc>& versions, health& state, const Alloc& alloc)
-        : alloc_(alloc),
-          fs_(fs),
-          directory_(directory),
-          shared_(std::move(shared)),
-          versions_(versions),
-          health_(state) {}
+    table_store(db_context<Alloc>& context, std::shared_ptr<table_resources<Alloc>> shared,
+                version_store<Alloc>& versions, memory_budget<Alloc>& memory)
+        : context_(context), shared_(std::move(shared)), versions_(versions), memory_(memory) {}
 
     [[nodiscard]] result<table_pointer<Alloc>> open(std::uint64_t id) {
-        return db_table<Alloc>::open(fs_, directory_, id, shared_, alloc_);
+        return db_table<Alloc>::open(context_.directory, id, shared_, context_.alloc);
     }
 
-    /// The tables of MANIFEST. Errors: bad_manifest; those of an open. Ids beyond all of these, and `highest_id`, are
-    /// given out from now on.
+    /// Opens the tables of a MANIFEST. From then on ids above all of these and `highest_id` are given out.
+    /// Errors: bad_manifest; those of open().
     result<std::shared_ptr<const table_set<Alloc>>> open_listed(const std::vector<manifest_line>& lines,
                                                                 std::uint64_t highest_id) {
-        auto out = std::allocate_shared<table_set<Alloc>>(alloc_, alloc_);
+        auto out = std::allocate_shared<table_set<Alloc>>(context_.alloc, context_.alloc);
         next_id_ = highest_id + 1;
         std::size_t number = 0;
         const auto wrong = [&](std::string_view why) {
-            return bad_manifest(number, why).in(joined(directory_, manifest_name));
+            return bad_manifest(number, why).in(context_.directory.path_of(manifest_name));
         };
         for (const auto& line : lines) {
             ++number;
@@ -66,7 +71,7 @@ public:
             next_id_ = std::max(next_id_.load(), line.id + 1);
             auto& level = out->levels[static_cast<std::size_t>(line.level)];
             if (line.level > 0) {
-                if ((*opened)->empty()) continue;  // no part of any order
+                if ((*opened)->empty()) continue;  // has no place in a key order
                 if (!level.empty() && level.back()->largest() >= (*opened)->smallest())
                     return wrong(table_name(level.back()->id()) + " and " + table_name(line.id) +
                                  " overlap or are out of order");
@@ -82,7 +87,7 @@ public:
         if (id > largest_id) return no_id_left();
         return id;
     }
-    /// Whether new_id() would give so many.
+    /// Checks that new_id() can give out `count` more ids.
     [[nodiscard]] result<void> check_ids(std::uint64_t count) const {
         if (next_id_ + count > largest_id + 1) return no_id_left();
         return {};
@@ -94,55 +99,41 @@ public:
         return replace_with(*versions_.tables());
     }
 
-    /// Makes `what` so: MANIFEST, then the version, then the files of removed tables go. After an error nothing has
-    /// changed for readers, and the added tables are not in use; health tells whether the disk is sure of it too.
-    result<void> install(const table_edit<Alloc>& what) {
-        const std::lock_guard guard(installing_);
-        if (auto good = health_.check(); !good) return good;
-        const auto before = versions_.tables();
-        auto next = versions_.prepare();
-        next->tables = edited(*before, what);
-        if (auto listed = replace_with(*next->tables); !listed) return listed;
-        auto shown = or_out_of_memory(directory_, [&]() -> result<void> {
-            versions_.publish(std::move(next), [&](const version<Alloc>* old, version<Alloc>& fresh) {
-                for (const auto& m : old->memtables)
-                    if (m.get() != what.flushed) fresh.memtables.push_back(m);
-            });
-            return {};
-        });
-        if (!shown) return health_.poison(std::move(shown).error());
-        before->for_each([&](int, const auto& t) {
-            const auto is_this = [id = t->id()](const auto& added) { return added.second->id() == id; };
-            if (!removes(what, t->id()) || std::ranges::any_of(what.added, is_this)) return;
-            if (or_out_of_memory(directory_, [&] { return t->outlive_name(); })) remove(t->id());
-        });
+    /// Applies `edit`: replaces MANIFEST, then the version, then removes the files of removed tables. After an error
+    /// nothing has changed for readers and the added tables are not in use; if the disk may hold the new MANIFEST
+    /// nevertheless, the database is poisoned. Waits for lookups in progress.
+    result<void> install(const table_edit<Alloc>& edit) {
+        {
+            const std::lock_guard guard(installing_);
+            if (auto done = install_alone(edit); !done) return done;
+        }
+        memory_.rebalance();
         return {};
     }
 
-    /// A file that is no part of the database. That it stays after an error harms nobody: the next open removes it.
+    /// Removes the file of a table that is not part of the database. If that fails, the next open removes it.
     void remove(std::uint64_t id) noexcept {
         const std::lock_guard guard(removing_);
-        static_cast<void>(or_out_of_memory(directory_, [&]() -> result<void> {
+        static_cast<void>(or_out_of_memory(context_.directory.path(), [&]() -> result<void> {
             if (released_) return {};
-            if (holds_ == 0) return fs_.remove(joined(directory_, table_name(id)));
-            held_.push_back(id);
+            if (holds_ == 0) return context_.directory.remove(table_name(id));
+            held_back_.push_back(id);
             return {};
         }));
     }
-    /// Removes nothing any more: the directory is about to be somebody else's, to whom the same names may mean others.
+    /// From now on removes no file: the next owner of the directory may give the same names to its own tables.
     void release() noexcept {
         const std::lock_guard guard(removing_);
         released_ = true;
-        held_.clear();
+        held_back_.clear();
     }
 
-    /// Makes sure, as far as the system lets it, that cursors can read on when somebody else comes to own the
-    /// directory.
+    /// Makes sure, as far as the system allows, that cursors can read on when the directory has another owner.
     static void let_outlive(const version<Alloc>& pinned) {
         pinned.tables->for_each([](int, const auto& t) { static_cast<void>(t->outlive_name()); });
     }
 
-    /// While one lives, no table file is removed.
+    /// While one exists, no table file is removed.
     class file_hold {
     public:
         explicit file_hold(table_store& owner) : owner_(owner) {
@@ -153,9 +144,9 @@ public:
         ~file_hold() {
             const std::lock_guard guard(owner_.removing_);
             if (--owner_.holds_ != 0) return;
-            for (const std::uint64_t id : std::exchange(owner_.held_, {}))
-                static_cast<void>(or_out_of_memory(
-                    owner_.directory_, [&] { return owner_.fs_.remove(joined(owner_.directory_, table_name(id))); }));
+            const auto& directory = owner_.context_.directory;
+            for (const std::uint64_t id : std::exchange(owner_.held_back_, {}))
+                static_cast<void>(or_out_of_memory(directory.path(), [&] { return directory.remove(table_name(id)); }));
         }
 
     private:
@@ -164,58 +155,77 @@ public:
 
 private:
     [[nodiscard]] error no_id_left() const {
-        return failure(errc::too_large, "no table id is left up to 2^63-1").in(directory_);
+        return failure(errc::too_large, "no table id is left up to 2^63-1").in(context_.directory.path());
     }
 
+    // Requires installing_.
+    result<void> install_alone(const table_edit<Alloc>& edit) {
+        if (auto good = context_.health.check(); !good) return good;
+        const auto before = versions_.tables();
+        auto next = versions_.prepare();
+        next->tables = edited(*before, edit);
+        if (auto listed = replace_with(*next->tables); !listed) return listed;
+        // The disk has the new tables: if readers cannot get them, memory and disk no longer agree.
+        auto shown = or_out_of_memory(context_.directory.path(), [&]() -> result<void> {
+            versions_.publish(std::move(next), [&](const version<Alloc>* old, version<Alloc>& fresh) {
+                fresh.take_memtables_but(edit.flushed, *old);
+            });
+            return {};
+        });
+        if (!shown) return context_.health.poison(std::move(shown).error());
+        // A table whose file cannot be kept readable keeps its name, until the next open.
+        before->for_each([&](int, const auto& t) {
+            if (!edit.removes(t->id()) || edit.adds(t->id())) return;
+            if (or_out_of_memory(context_.directory.path(), [&] { return t->outlive_name(); })) remove(t->id());
+        });
+        return {};
+    }
+
+    // Only an error after which the old MANIFEST is certainly the one on the disk leaves the database healthy.
     result<void> replace_with(const table_set<Alloc>& tables) {
         progress reached{};
-        auto done =
-            or_out_of_memory(directory_, [&] { return replace_manifest(fs_, directory_, tables.lines(), reached); });
+        auto done = or_out_of_memory(context_.directory.path(),
+                                     [&] { return replace_manifest(context_.directory, tables.lines(), reached); });
         if (done || reached == progress::nothing_written) return done;
         if (done.error().code == errc::no_space && reached == progress::not_renamed) return done;
-        return health_.poison(std::move(done).error());
+        return context_.health.poison(std::move(done).error());
     }
 
     [[nodiscard]] std::shared_ptr<const table_set<Alloc>> edited(const table_set<Alloc>& old,
-                                                                 const table_edit<Alloc>& what) const {
-        auto out = std::allocate_shared<table_set<Alloc>>(alloc_, alloc_);
-        // What is added to level 0 is newer than all there, or takes the place of the newest that it replaces.
+                                                                 const table_edit<Alloc>& edit) const {
+        auto out = std::allocate_shared<table_set<Alloc>>(context_.alloc, context_.alloc);
+        // In level 0 a flushed table is the newest, and the result of a merge takes the place of its newest input.
         std::size_t place = 0;
-        if (what.flushed == nullptr) {
+        if (edit.flushed == nullptr) {
             const auto& newest_first = old.levels[0];
-            const auto gone = std::ranges::find_if(newest_first, [&](const auto& t) { return removes(what, t->id()); });
-            place = static_cast<std::size_t>(gone - newest_first.begin());
+            const auto removed =
+                std::ranges::find_if(newest_first, [&](const auto& t) { return edit.removes(t->id()); });
+            place = static_cast<std::size_t>(removed - newest_first.begin());
         }
         old.for_each([&](int level, const auto& t) {
-            if (!removes(what, t->id())) out->levels[static_cast<std::size_t>(level)].push_back(t);
+            if (!edit.removes(t->id())) out->levels[static_cast<std::size_t>(level)].push_back(t);
         });
-        for (const auto& [level, table] : what.added) {
+        for (const auto& [level, table] : edit.added) {
             auto& tables = out->levels[static_cast<std::size_t>(level)];
+            const auto is_after = [&t = *table](const auto& other) { return t.smallest() < other->smallest(); };
             const auto at = level == 0 ? tables.begin() + static_cast<std::ptrdiff_t>(place)
-                                       : std::ranges::find_if(tables, [&t = *table](const auto& other) {
-                                             return t.smallest() < other->smallest();
-                                         });
+                                       : std::ranges::find_if(tables, is_after);
             tables.insert(at, table);
         }
         out->index_levels();
         return out;
     }
-    [[nodiscard]] static bool removes(const table_edit<Alloc>& what, std::uint64_t id) noexcept {
-        return std::ranges::find(what.removed, id) != what.removed.end();
-    }
 
-    [[no_unique_address]] Alloc alloc_;
-    io::file_system& fs_;
-    std::string directory_;
+    db_context<Alloc>& context_;
     std::shared_ptr<table_resources<Alloc>> shared_;
     version_store<Alloc>& versions_;
-    health& health_;
+    memory_budget<Alloc>& memory_;
     std::atomic<std::uint64_t> next_id_ = 1;
-    std::mutex installing_;  // one change at a time, the writing of MANIFEST included
+    std::mutex installing_;  // one change at a time, including the write of MANIFEST
 
-    std::mutex removing_;
+    std::mutex removing_;  // guards the rest
     unsigned holds_ = 0;
-    std::vector<std::uint64_t> held_;
+    std::vector<std::uint64_t> held_back_;  // removed while there were holds
     bool released_ = false;
 };
 

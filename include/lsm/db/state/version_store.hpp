@@ -10,36 +10,36 @@
 #include <vector>
 
 #include <lsm/core/reader_slots.hpp>
-#include <lsm/db/read/scan_cursor.hpp>
+#include <lsm/db/state/pin.hpp>
 #include <lsm/db/state/version.hpp>
 #include <lsm/db/statistics.hpp>
 
 namespace lsm::detail {
 
-/// The current version, and those that are history but may still be read.
+/// The current version, and the superseded ones that may still be read.
 ///
-/// A reader takes the version and then the visible sequence, without a lock; what it sees is then fixed. Old versions
-/// go in reclaim(), when no reader can be in them and no pin holds them, so that it is mostly maintenance and not a
-/// reader that frees memory and closes files.
+/// A reader takes the version and then the visible sequence, without a lock; both are fixed for it from then on.
+/// reclaim() frees a superseded version when no reader can be in it and no pin holds it. So maintenance frees memory
+/// and closes files in nearly all cases, and readers do not.
 template <class Alloc>
 class version_store {
     using version_pointer = std::shared_ptr<const version<Alloc>>;
 
 public:
-    version_store(std::shared_ptr<reader_slots> readers, std::shared_ptr<unpin_notifier> bell, const Alloc& alloc)
-        : alloc_(alloc), bell_(std::move(bell)), slots_(std::move(readers)) {}
+    version_store(std::shared_ptr<reader_slots> readers, std::shared_ptr<unpin_notifier> notifier, const Alloc& alloc)
+        : alloc_(alloc), notifier_(std::move(notifier)), readers_(std::move(readers)) {}
     version_store(const version_store&) = delete;
     version_store& operator=(const version_store&) = delete;
-    // Pins may live on: they keep their own version, and nothing behind it.
+    // Pins may live on: each keeps its own version alive, but not the ones that were linked after it.
     ~version_store() {
         while (retired_) retired_ = std::move(retired_->next_retired);
     }
 
-    /// A look at the current version, for the time of a lookup.
+    /// A look at the current version for the duration of a lookup. Reclaiming waits for it to end.
     class reading {
     public:
         explicit reading(version_store& from) noexcept
-            : pass_(from.slots_->enter()),
+            : pass_(from.readers_->enter()),
               version_(from.current_.load(std::memory_order_seq_cst)),
               at_(from.visible_.load(std::memory_order_acquire)) {}
 
@@ -54,22 +54,22 @@ public:
         sequence at_;
     };
 
-    /// The current state, for as long as the pin lives.
+    /// Pins the current state.
     [[nodiscard]] pinned_version<Alloc> pin() { return pin(reading(*this)); }
-    /// The state that somebody looks at.
+    /// Pins the state that `now` looks at.
     [[nodiscard]] pinned_version<Alloc> pin(const reading& now) const {
-        return {now->shared_from_this(), now.at(), bell_};
+        return {now->shared_from_this(), now.at(), notifier_};
     }
 
-    /// The tables of the current version. Whoever needs more of it reads, or has a pin: a version that somebody else
-    /// holds when it is to be reclaimed is left alone, and only a pin tells when it lets go.
+    /// Returns the tables of the current version. To use more of the version than the tables, hold a `reading` or a
+    /// pin: reclaim() skips a version that is held in another way, and only the release of a pin makes it look again.
     [[nodiscard]] std::shared_ptr<const table_set<Alloc>> tables() { return reading(*this)->tables; }
 
     /// The newest sequence that readers see.
     [[nodiscard]] sequence visible() const noexcept { return visible_.load(std::memory_order_acquire); }
     void show(sequence up_to) noexcept { visible_.store(up_to, std::memory_order_release); }
 
-    /// A version to be filled and published, with room for one memtable more than now.
+    /// Returns an empty version to be passed to publish(), with room for one memtable more than the current one has.
     [[nodiscard]] std::shared_ptr<version<Alloc>> prepare() const {
         auto out = std::allocate_shared<version<Alloc>>(alloc_, alloc_);
         const std::lock_guard guard(mutex_);
@@ -77,8 +77,8 @@ public:
         return out;
     }
 
-    /// Makes `next` the current version; `fill(old, next)` completes it, with nobody changing anything meanwhile. Does
-    /// not allocate if `fill` does not.
+    /// Makes `next` the current version. `fill(old, next)` completes it first, while no other thread publishes; `old`
+    /// is null for the first version. Does not allocate if `fill` does not.
     template <class Fill>
     void publish(std::shared_ptr<version<Alloc>> next, Fill fill) {
         const std::lock_guard guard(mutex_);
@@ -90,35 +90,38 @@ public:
         }
         owned_ = std::move(next);
         current_.store(owned_.get(), std::memory_order_seq_cst);
-        bell_->supersede(owned_.get());
+        notifier_->supersede(owned_.get());
     }
 
-    /// Frees what nobody reads any more. Waits for lookups that are under way, not for pins. Many threads may call it;
-    /// one does it.
+    /// Frees the superseded versions that nothing reads any more. Waits for lookups in progress, not for pins, so a
+    /// thread must not call it inside a `reading`. Many threads may call it; one of them does the work.
     void reclaim() {
         std::unique_lock guard(mutex_);
         again_ = true;
-        if (reclaiming_) return;
+        if (reclaiming_) return;  // the thread that is reclaiming sees again_
         reclaiming_ = true;
         while (std::exchange(again_, false) && retired_) {
-            const auto* const newest = retired_.get();  // those that retire meanwhile were not waited for
+            // A version that retires from here on may be read by a lookup that is not waited for.
+            const auto* const newest = retired_.get();
             guard.unlock();
-            slots_->wait();
+            readers_->wait();
             guard.lock();
             version_pointer* link = &retired_;
             while (link->get() != newest) link = &(*link)->next_retired;
-            bell_->fence();
+            // Only pins hold these versions now. A pin that is released after its version was counted here notifies.
+            notifier_->fence();
             version_pointer free;
             while (*link) {
                 if (link->use_count() > 1) {
                     link = &(*link)->next_retired;
                     continue;
                 }
-                version_pointer gone = std::move(*link);
-                *link = std::move(gone->next_retired);
-                gone->next_retired = std::move(free);
-                free = std::move(gone);
+                version_pointer unused = std::move(*link);
+                *link = std::move(unused->next_retired);
+                unused->next_retired = std::move(free);
+                free = std::move(unused);
             }
+            // Freeing memtables takes long: not under the lock.
             guard.unlock();
             while (free) free = std::move(free->next_retired);
             guard.lock();
@@ -126,7 +129,7 @@ public:
         reclaiming_ = false;
     }
 
-    /// Calls `use` with the versions that are pinned.
+    /// Calls `use` with each version that is pinned.
     template <class Use>
     void for_each_pinned(Use use) const {
         const std::lock_guard guard(mutex_);
@@ -135,17 +138,17 @@ public:
             if (v->weak_from_this().use_count() > 1) use(*v);
     }
 
-    /// What pins hold of the history.
+    /// Returns what pins hold of superseded versions, beyond what newer versions hold too.
     [[nodiscard]] std::vector<statistics::pin> pins() const {
         const std::lock_guard guard(mutex_);
-        std::set<const void*> counted;  // by something newer
-        if (owned_) count_parts(*owned_, counted);
+        std::set<const void*> held_by_newer;
+        if (owned_) measure(*owned_, held_by_newer);
         std::vector<statistics::pin> out;
         const auto now = std::chrono::steady_clock::now();
         for (auto v = retired_.get(); v != nullptr; v = v->next_retired.get()) {
             const auto holders = static_cast<std::uint64_t>(v->weak_from_this().use_count() - 1);
             if (holders == 0) continue;
-            statistics::pin p = count_parts(*v, counted);
+            statistics::pin p = measure(*v, held_by_newer);
             p.holders = holders;
             p.age_nanoseconds = static_cast<std::uint64_t>(
                 std::chrono::duration_cast<std::chrono::nanoseconds>(now - v->superseded_at).count());
@@ -154,15 +157,16 @@ public:
         return out;
     }
 
-    [[nodiscard]] reader_slots& slots() noexcept { return *slots_; }
+    [[nodiscard]] reader_slots& readers() noexcept { return *readers_; }
 
 private:
-    static statistics::pin count_parts(const version<Alloc>& v, std::set<const void*>& counted) {
+    // The memory and disk space of the parts of `v` that are not in `seen`; adds them to it.
+    static statistics::pin measure(const version<Alloc>& v, std::set<const void*>& seen) {
         statistics::pin out;
         for (const auto& m : v.memtables)
-            if (counted.insert(m.get()).second) out.memory_bytes += m->entries.memory_bytes();
+            if (seen.insert(m.get()).second) out.memory_bytes += m->entries.memory_bytes();
         v.tables->for_each([&](int, const auto& t) {
-            if (!counted.insert(t.get()).second) return;
+            if (!seen.insert(t.get()).second) return;
             out.memory_bytes += t->memory_bytes();
             out.disk_bytes += t->file_bytes();
         });
@@ -170,14 +174,14 @@ private:
     }
 
     [[no_unique_address]] Alloc alloc_;
-    std::shared_ptr<unpin_notifier> bell_;
-    std::shared_ptr<reader_slots> slots_;
+    std::shared_ptr<unpin_notifier> notifier_;
+    std::shared_ptr<reader_slots> readers_;
     std::atomic<const version<Alloc>*> current_ = nullptr;
     std::atomic<sequence> visible_ = 0;
 
     mutable std::mutex mutex_;
     version_pointer owned_;    // what current_ points to
-    version_pointer retired_;  // linked by next_retired
+    version_pointer retired_;  // a list, newest first, linked by next_retired
     bool reclaiming_ = false;
     bool again_ = false;
 };
