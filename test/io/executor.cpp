@@ -20,15 +20,15 @@ using lsm::io::inline_executor;
 using lsm::io::thread_executor;
 
 struct job final : executor::job {
-    explicit job(std::function<void()> what) : work(std::move(what)) {}
+    explicit job(std::function<void()> to_do) : work(std::move(to_do)) {}
     void run() noexcept override { work(); }
     std::function<void()> work;
 };
 
-// Whether it comes true soon; a test that fails takes its time.
-bool soon(const std::function<bool()>& what) {
+// Whether the condition becomes true within ten seconds.
+bool soon(const std::function<bool()>& condition) {
     for (int i = 0; i < 10'000; ++i) {
-        if (what()) return true;
+        if (condition()) return true;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     return false;
@@ -45,7 +45,7 @@ TEST_CASE("inline executor: a job runs inside submit and in the thread that subm
     CHECK(ran_in == std::this_thread::get_id());
 }
 
-TEST_CASE("inline executor: a job may submit another one and itself") {
+TEST_CASE("inline executor: a job may submit another job and itself") {
     inline_executor runner;
     std::vector<int> order;
     job inner([&] { order.push_back(2); });
@@ -60,7 +60,7 @@ TEST_CASE("inline executor: a job may submit another one and itself") {
     CHECK(order == std::vector<int>{1, 2, 1, 2, 3, 3});
 }
 
-TEST_CASE("thread executor: at least one thread and not more than it has room for") {
+TEST_CASE("thread executor: the number of threads is clamped") {
     CHECK(thread_executor().threads() == 2);
     CHECK(thread_executor(0).threads() == 1);
     CHECK(thread_executor(3).threads() == 3);
@@ -84,9 +84,8 @@ TEST_CASE("thread executor: a job runs once in another thread") {
     CHECK(elsewhere);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which need memory for themselves
-TEST_CASE(
-    "thread executor: where the system has no thread to give, a job runs inside submit, and one that asks is told so") {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // the sanitizers need memory of their own
+TEST_CASE("thread executor: submit runs the job itself if the system cannot start a thread and threads is then 0") {
     const auto here = std::this_thread::get_id();
     std::thread::id there;
     std::atomic<int> runs = 0;
@@ -97,14 +96,14 @@ TEST_CASE(
         threads_inside = runner.threads();
         ++runs;
     });
-    // They take the stacks that were kept of threads that ended.
+    // These threads use up the stacks that the C library keeps of ended threads, which a new thread could take.
     std::atomic<bool> done = false;
     std::vector<std::thread> others;
     for (int i = 0; i < 20; ++i) others.emplace_back([&] { done.wait(false); });
     rlimit before{};
     REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
     rlimit none = before;
-    none.rlim_cur = 1;  // not a page more, so no stack
+    none.rlim_cur = 1;  // no page more, so no stack for a thread
     REQUIRE(::setrlimit(RLIMIT_AS, &none) == 0);
     runner.submit(one);
     REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
@@ -122,7 +121,7 @@ TEST_CASE(
 }
 #endif
 
-TEST_CASE("thread executor: one thread runs jobs in the order they come") {
+TEST_CASE("thread executor: one thread runs jobs in the order of their submission") {
     std::vector<int> order;
     std::vector<std::unique_ptr<job>> jobs;
     {
@@ -137,7 +136,7 @@ TEST_CASE("thread executor: one thread runs jobs in the order they come") {
     CHECK(order == expected);
 }
 
-TEST_CASE("thread executor: it runs what it still has before it ends") {
+TEST_CASE("thread executor: the destructor runs the jobs that are left") {
     std::atomic<bool> go = false;
     std::atomic<int> runs = 0;
     job blocked([&] { static_cast<void>(soon([&] { return go.load(); })); });
@@ -160,7 +159,7 @@ TEST_CASE("thread executor: it runs what it still has before it ends") {
     opener.join();
 }
 
-TEST_CASE("thread executor: what a job submits while it ends is run too") {
+TEST_CASE("thread executor: a job that is submitted by a job during destruction is run too") {
     std::atomic<bool> go = false;
     std::atomic<bool> ran = false;
     job last([&] { ran = true; });
@@ -176,7 +175,7 @@ TEST_CASE("thread executor: what a job submits while it ends is run too") {
     CHECK(ran);
 }
 
-TEST_CASE("thread executor: as many jobs run at a time as it has threads") {
+TEST_CASE("thread executor: as many jobs run at the same time as there are threads") {
     constexpr int threads = 3;
     std::atomic<int> inside = 0;
     std::atomic<bool> met = true;
@@ -205,7 +204,7 @@ TEST_CASE("thread executor: a job may be submitted again as soon as it has begun
     CHECK(soon([&] { return runs == 500; }));
 }
 
-TEST_CASE("thread executor: many threads submit and each job runs once") {
+TEST_CASE("thread executor: jobs that many threads submit run once each") {
     constexpr std::size_t submitters = 4;
     constexpr std::size_t each = 300;
     std::vector<std::atomic<int>> runs(submitters * each);

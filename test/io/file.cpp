@@ -35,7 +35,7 @@ file create(lsm::io::file_system& fs, const std::string& path) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("file: what is appended stands one behind the other", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file: appends add to the end of the file", "", on_disk, in_memory) {
     TestType fs;
     auto out = create(fs.system, fs.path("file"));
     must(out.append("one "));
@@ -48,7 +48,7 @@ TEMPLATE_TEST_CASE("file: what is appended stands one behind the other", "", on_
     CHECK(read_file(fs.system, fs.path("file")) == "one two");
 }
 
-TEMPLATE_TEST_CASE("file: truncate sets where the next append goes", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file: truncate sets where the next append writes", "", on_disk, in_memory) {
     TestType fs;
     auto out = create(fs.system, fs.path("file"));
     must(out.append("0123456789"));
@@ -64,7 +64,7 @@ TEMPLATE_TEST_CASE("file: truncate sets where the next append goes", "", on_disk
     CHECK(read_file(fs.system, fs.path("file")) == "new");
 }
 
-TEMPLATE_TEST_CASE("file: space that is allocated is zeros that the next append fills", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file: allocated space is zeros that the next append overwrites", "", on_disk, in_memory) {
     TestType fs;
     auto out = create(fs.system, fs.path("file"));
     must(out.append("0123"));
@@ -73,13 +73,13 @@ TEMPLATE_TEST_CASE("file: space that is allocated is zeros that the next append 
     CHECK(read_file(fs.system, fs.path("file")) == bytes("0123\0\0\0\0\0", 9));
     must(out.append("abc"));
     CHECK(read_file(fs.system, fs.path("file")) == bytes("0123abc\0\0", 9));
-    must(out.allocate(5));  // what is there already
+    must(out.allocate(5));  // shorter than the file
     CHECK(read_file(fs.system, fs.path("file")) == bytes("0123abc\0\0", 9));
     must(out.truncate(7));
     CHECK(read_file(fs.system, fs.path("file")) == "0123abc");
 }
 
-TEST_CASE("file: an allocation goes on behind interruptions and names the file when it fails") {
+TEST_CASE("file: allocate continues after interruptions and its error names the file") {
     memory_file_system memory;
     trickling_file_system trickling(memory);
     auto slow = create(trickling, "slow");
@@ -91,14 +91,14 @@ TEST_CASE("file: an allocation goes on behind interruptions and names the file w
     full.fault = [](std::string_view call) { return call.starts_with("allocate") ? ENOSPC : 0; };
     auto out = create(full, "some name");
     must(out.append("data"));
-    const auto why = must_fail(out.allocate(100));
-    CHECK(why.code == errc::no_space);
-    CHECK(why.what.find("some name") != std::string::npos);
+    const auto failure = must_fail(out.allocate(100));
+    CHECK(failure.code == errc::no_space);
+    CHECK(failure.what.find("some name") != std::string::npos);
     must(out.append("!"));
     CHECK(read_file(memory, "some name") == "data!");
 }
 
-TEST_CASE("file: reads and writes go on behind short ones and interruptions") {
+TEST_CASE("file: reads and writes continue after short ones and interruptions") {
     memory_file_system memory;
     trickling_file_system fs(memory);
     const bytes contents = "a text of some length";
@@ -120,12 +120,12 @@ TEST_CASE("file: reads and writes go on behind short ones and interruptions") {
     CHECK(tail.substr(contents.size() - 7) == bytes(100 - contents.size() + 7, '?'));
 }
 
-TEST_CASE("file: syncs and truncates go on behind interruptions") {
+TEST_CASE("file: syncs and truncates continue after interruptions") {
     memory_file_system memory;
     trickling_file_system fs(memory);
     auto out = create(fs, "file");
     must(out.append("0123456789"));
-    for (int i = 0; i < 2; ++i) {  // each of them is interrupted in one round at least
+    for (int i = 0; i < 2; ++i) {  // in one of the rounds at least, each is interrupted
         CHECK(out.sync().has_value());
         CHECK(out.sync_data().has_value());
         CHECK(out.truncate(4).has_value());
@@ -134,7 +134,7 @@ TEST_CASE("file: syncs and truncates go on behind interruptions") {
     CHECK(read_file(memory, "file") == "0123x");
 }
 
-TEST_CASE("file: a read beyond the end says where the file ends") {
+TEST_CASE("file: the error of a read beyond the end says where the file ends") {
     memory_file_system fs;
     write_file(fs, "some name", "0123456789");
     const auto in = must(file::open(fs, "some name", open_mode::read));
@@ -150,7 +150,7 @@ TEST_CASE("file: a read beyond the end says where the file ends") {
     must(in.read_exactly(50, {}));
 }
 
-TEST_CASE("file: errors other than interruptions come out with the path") {
+TEST_CASE("file: errors other than interruptions are returned with the path") {
     memory_file_system memory;
     recording_file_system fs(memory);
     auto out = create(fs, "some name");
@@ -177,7 +177,7 @@ TEST_CASE("file: errors other than interruptions come out with the path") {
     check([&] { return file::lock(fs, "some name"); });
 }
 
-TEST_CASE("file: after a write that failed truncate takes the piece away") {
+TEST_CASE("file: truncate removes what a failed append has written") {
     memory_file_system memory;
     recording_file_system fs(memory);
     auto out = create(fs, "file");
@@ -192,7 +192,7 @@ TEST_CASE("file: after a write that failed truncate takes the piece away") {
     CHECK(read_file(memory, "file") == "whole again");
 }
 
-TEST_CASE("file: a truncate that failed does not move where appends go") {
+TEST_CASE("file: a failed truncate does not change where appends write") {
     memory_file_system memory;
     recording_file_system fs(memory);
     auto out = create(fs, "file");
@@ -204,7 +204,7 @@ TEST_CASE("file: a truncate that failed does not move where appends go") {
     CHECK(read_file(memory, "file") == "0123456789!");
 }
 
-TEST_CASE("file: moving hands the open file on") {
+TEST_CASE("file: a move transfers the open file") {
     memory_file_system memory;
     recording_file_system fs(memory);
     auto first = create(fs, "first");
@@ -230,7 +230,7 @@ TEST_CASE("file: moving hands the open file on") {
     STATIC_REQUIRE_FALSE(std::is_copy_assignable_v<file>);
 }
 
-TEST_CASE("file: closes when it goes and only once") {
+TEST_CASE("file: is closed once by close or by the destructor") {
     memory_file_system memory;
     recording_file_system fs(memory);
     {
@@ -252,14 +252,14 @@ TEMPLATE_TEST_CASE("file: rename changes the path and errors name the new one", 
     must(out.append("one"));
     CHECK_FALSE(out.rename(fs.path("none/name")).has_value());
     CHECK(out.path() == fs.path("before"));
-    must(out.rename(fs.path("behind")));
-    CHECK(out.path() == fs.path("behind"));
+    must(out.rename(fs.path("after")));
+    CHECK(out.path() == fs.path("after"));
     must(out.append(" two"));
-    CHECK(read_file(fs.system, fs.path("behind")) == "one two");
+    CHECK(read_file(fs.system, fs.path("after")) == "one two");
     CHECK_FALSE(lsm::test::is_there(fs.system, fs.path("before")));
 }
 
-TEMPLATE_TEST_CASE("file: a lock is held as long as the file", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("file: a lock is held until the file is closed", "", on_disk, in_memory) {
     TestType fs;
     {
         const auto held = must(file::lock(fs.system, fs.path("LOCK")));

@@ -1,4 +1,4 @@
-// What every file system must do, checked of each one.
+// What every implementation of file_system must do.
 #include <lsm/io/file_system.hpp>
 
 #include <atomic>
@@ -17,6 +17,8 @@
 using lsm::bytes;
 using lsm::bytes_view;
 using lsm::errc;
+using lsm::detail::joined;
+using lsm::detail::parent_directory;
 using lsm::io::open_mode;
 using lsm::test::in_memory;
 using lsm::test::is_there;
@@ -43,7 +45,7 @@ bytes read_up_to(lsm::io::file_system& fs, int handle, std::uint64_t offset, std
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("file system: a file is created once", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: create_exclusive refuses a name that exists", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto path = fs.path("file");
     const auto created = must(fs.system.open(path, open_mode::create_exclusive));
@@ -54,14 +56,14 @@ TEMPLATE_TEST_CASE("file system: a file is created once", "", on_disk, in_memory
     CHECK(read_file(fs.system, path).empty());
 }
 
-TEMPLATE_TEST_CASE("file system: nothing is created where a directory has the name", "", on_disk, in_memory,
-                   simulated) {
+TEMPLATE_TEST_CASE("file system: create_exclusive refuses the name of a directory", "", on_disk, in_memory, simulated) {
     TestType fs;
     must(fs.system.make_directory(fs.path("taken")));
     CHECK(must_fail(fs.system.open(fs.path("taken"), open_mode::create_exclusive)).code == errc::exists);
 }
 
-TEMPLATE_TEST_CASE("file system: what is not there is not found", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: operations on missing files and directories return not_found", "", on_disk, in_memory,
+                   simulated) {
     TestType fs;
     const auto path = fs.path("none");
     for (const auto mode : read_modes) CHECK(must_fail(fs.system.open(path, mode)).code == errc::not_found);
@@ -87,7 +89,7 @@ TEMPLATE_TEST_CASE("file system: the empty path names nothing", "", on_disk, in_
     CHECK(read_file(fs.system, fs.path("file")) == "data");
 }
 
-TEMPLATE_TEST_CASE("file system: a directory is no file", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: operations on files refuse a directory", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto path = fs.path("directory");
     must(fs.system.make_directory(path));
@@ -102,7 +104,7 @@ TEMPLATE_TEST_CASE("file system: a directory is no file", "", on_disk, in_memory
     CHECK(names_in(fs.system, path).empty());
 }
 
-TEMPLATE_TEST_CASE("file system: no directory where a file is and none inside it", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: operations on directories refuse a file", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("file"), "data");
     CHECK(must_fail(fs.system.make_directory(fs.path("file"))).code == errc::exists);
@@ -113,7 +115,7 @@ TEMPLATE_TEST_CASE("file system: no directory where a file is and none inside it
     CHECK(read_file(fs.system, fs.path("file")) == "data");
 }
 
-TEMPLATE_TEST_CASE("file system: reads stop at the end of the file", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: a read stops at the end of the file", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("file"), "0123456789");
     for (const auto mode : read_modes) {
@@ -128,7 +130,7 @@ TEMPLATE_TEST_CASE("file system: reads stop at the end of the file", "", on_disk
     }
 }
 
-TEMPLATE_TEST_CASE("file system: a write behind the end fills the gap with zeros", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: a write beyond the end fills the gap with zeros", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     CHECK(must(fs.system.write_at(handle, 3, "abc")) == 3);
@@ -138,7 +140,7 @@ TEMPLATE_TEST_CASE("file system: a write behind the end fills the gap with zeros
     CHECK(read_file(fs.system, fs.path("file")) == bytes("\0\0\0aXc", 6));
 }
 
-TEMPLATE_TEST_CASE("file system: a write of nothing changes nothing", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: an empty write changes nothing", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     CHECK(must(fs.system.write_at(handle, 10, "")) == 0);
@@ -146,7 +148,7 @@ TEMPLATE_TEST_CASE("file system: a write of nothing changes nothing", "", on_dis
     must(fs.system.close(handle));
 }
 
-TEMPLATE_TEST_CASE("file system: a file that is opened to read is not written to", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: a handle opened for reading refuses writes", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("file"), "data");
     for (const auto mode : read_modes) {
@@ -158,7 +160,7 @@ TEMPLATE_TEST_CASE("file system: a file that is opened to read is not written to
     CHECK(read_file(fs.system, fs.path("file")) == "data");
 }
 
-TEMPLATE_TEST_CASE("file system: truncate cuts and lengthens", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: truncate shortens and extends", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     CHECK(must(fs.system.write_at(handle, 0, "0123456789")) == 10);
@@ -169,7 +171,7 @@ TEMPLATE_TEST_CASE("file system: truncate cuts and lengthens", "", on_disk, in_m
     CHECK(read_file(fs.system, fs.path("file")) == bytes("0123\0\0", 6));
 }
 
-TEMPLATE_TEST_CASE("file system: allocate lengthens with zeros and never cuts", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: allocate extends with zeros and never shortens", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     CHECK(must(fs.system.write_at(handle, 0, "abc")) == 3);
@@ -182,7 +184,7 @@ TEMPLATE_TEST_CASE("file system: allocate lengthens with zeros and never cuts", 
     CHECK(read_file(fs.system, fs.path("file")) == "abc" + bytes(4997, '\0'));
 }
 
-TEMPLATE_TEST_CASE("file system: rename replaces", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: rename replaces the target", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("new"), "new contents");
     write_file(fs.system, fs.path("old"), "old");
@@ -198,14 +200,13 @@ TEMPLATE_TEST_CASE("file system: rename replaces", "", on_disk, in_memory, simul
     CHECK(read_file(fs.system, fs.path("other")) == "new contents");
 }
 
-TEMPLATE_TEST_CASE("file system: an open file keeps its contents when it is renamed", "", on_disk, in_memory,
-                   simulated) {
+TEMPLATE_TEST_CASE("file system: a handle stays with its file through a rename", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("before"), open_mode::create_exclusive));
-    must(fs.system.rename(fs.path("before"), fs.path("behind")));
+    must(fs.system.rename(fs.path("before"), fs.path("after")));
     CHECK(must(fs.system.write_at(handle, 0, "late")) == 4);
     must(fs.system.close(handle));
-    CHECK(read_file(fs.system, fs.path("behind")) == "late");
+    CHECK(read_file(fs.system, fs.path("after")) == "late");
 }
 
 TEMPLATE_TEST_CASE("file system: files move between directories", "", on_disk, in_memory, simulated) {
@@ -233,7 +234,7 @@ TEMPLATE_TEST_CASE("file system: a link is a second name for one file", "", on_d
     CHECK(names_in(fs.system, fs.root()) == names{"second"});
 }
 
-TEMPLATE_TEST_CASE("file system: a file has one identity by all its names and handles", "", on_disk, in_memory,
+TEMPLATE_TEST_CASE("file system: a file has one identity through all its names and handles", "", on_disk, in_memory,
                    simulated) {
     TestType fs;
     const auto created = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
@@ -262,7 +263,7 @@ TEMPLATE_TEST_CASE("file system: a file has one identity by all its names and ha
     CHECK_FALSE(fs.system.identity(created).has_value());
 }
 
-TEMPLATE_TEST_CASE("file system: an unlinked file lives on while it is open", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: an unlinked file exists while it is open", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("file"), "still here");
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::read));
@@ -275,7 +276,8 @@ TEMPLATE_TEST_CASE("file system: an unlinked file lives on while it is open", ""
     CHECK(read_file(fs.system, fs.path("file")) == "another one");
 }
 
-TEMPLATE_TEST_CASE("file system: list names files and directories of one level", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: list returns the files and directories of one level", "", on_disk, in_memory,
+                   simulated) {
     TestType fs;
     CHECK(names_in(fs.system, fs.root()).empty());
     must(fs.system.make_directory(fs.path("inner")));
@@ -290,7 +292,7 @@ TEMPLATE_TEST_CASE("file system: list names files and directories of one level",
 TEMPLATE_TEST_CASE("file system: the callback of list may use the file system", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("a"), "");
-    // In a thread of its own, so that a file system that waits for itself is a failure and not a hang.
+    // On another thread, so that a file system that deadlocks fails the test instead of blocking it.
     std::atomic<bool> done = false;
     bool in_time = false;
     std::optional<std::thread> caller;
@@ -307,7 +309,7 @@ TEMPLATE_TEST_CASE("file system: the callback of list may use the file system", 
     CHECK(in_time);
 }
 
-TEMPLATE_TEST_CASE("file system: doubled slashes are one", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: repeated slashes count as one", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.root() + "//file", "data");
     CHECK(read_file(fs.system, fs.path("file")) == "data");
@@ -316,7 +318,7 @@ TEMPLATE_TEST_CASE("file system: doubled slashes are one", "", on_disk, in_memor
     CHECK(names_in(fs.system, fs.path("inner//")) == names{"deep"});
 }
 
-TEMPLATE_TEST_CASE("file system: syncing what is there works", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: files and directories can be synced", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     must(fs.system.sync_data(handle));
@@ -325,7 +327,7 @@ TEMPLATE_TEST_CASE("file system: syncing what is there works", "", on_disk, in_m
     must(fs.system.sync_directory(fs.root()));
 }
 
-TEMPLATE_TEST_CASE("file system: a handle that was closed is refused", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: operations refuse a closed handle", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto handle = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     must(fs.system.close(handle));
@@ -340,7 +342,7 @@ TEMPLATE_TEST_CASE("file system: a handle that was closed is refused", "", on_di
     CHECK_NOTHROW(must_fail(fs.system.allocate(handle, 1)));
 }
 
-TEMPLATE_TEST_CASE("file system: a lock keeps out every other one until it is closed", "", on_disk, in_memory,
+TEMPLATE_TEST_CASE("file system: a lock excludes every other lock until it is closed", "", on_disk, in_memory,
                    simulated) {
     TestType fs;
     const auto path = fs.path("LOCK");
@@ -354,7 +356,7 @@ TEMPLATE_TEST_CASE("file system: a lock keeps out every other one until it is cl
     must(fs.system.close(must(fs.system.lock(path))));
 }
 
-TEMPLATE_TEST_CASE("file system: a lock leaves the file as it is", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: a lock leaves the contents of the file unchanged", "", on_disk, in_memory, simulated) {
     TestType fs;
     write_file(fs.system, fs.path("LOCK"), "contents");
     const auto held = must(fs.system.lock(fs.path("LOCK")));
@@ -364,7 +366,7 @@ TEMPLATE_TEST_CASE("file system: a lock leaves the file as it is", "", on_disk, 
     CHECK(read_file(fs.system, fs.path("LOCK")) == "contents");
 }
 
-TEMPLATE_TEST_CASE("file system: a lock goes with its file and not with the name", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: a lock belongs to the file and not to its name", "", on_disk, in_memory, simulated) {
     TestType fs;
     const auto path = fs.path("LOCK");
     const auto old = must(fs.system.lock(path));
@@ -377,8 +379,8 @@ TEMPLATE_TEST_CASE("file system: a lock goes with its file and not with the name
     must(fs.system.close(must(fs.system.lock(path))));
 }
 
-TEMPLATE_TEST_CASE("file system: one thread at a time has a lock whose file comes and goes", "", on_disk, in_memory,
-                   simulated) {
+TEMPLATE_TEST_CASE("file system: one thread at a time holds a lock whose file is removed and created again", "",
+                   on_disk, in_memory, simulated) {
     TestType fs;
     const auto path = fs.path("LOCK");
     std::atomic<int> inside = 0;
@@ -399,7 +401,7 @@ TEMPLATE_TEST_CASE("file system: one thread at a time has a lock whose file come
             if (inside.fetch_add(1) != 0) ++meetings;
             std::this_thread::yield();
             inside.fetch_sub(1);
-            // Whoever has the file open by now must not take the lock on a file without a name for the lock.
+            // Another thread may have opened the file already: a lock on it, which has no name now, must not count.
             if (!fs.system.remove(path) || !fs.system.close(*held)) ++errors;
         }
     };
@@ -410,7 +412,7 @@ TEMPLATE_TEST_CASE("file system: one thread at a time has a lock whose file come
     CHECK(errors == 0);
 }
 
-TEMPLATE_TEST_CASE("file system: threads share a handle", "", on_disk, in_memory, simulated) {
+TEMPLATE_TEST_CASE("file system: threads read through one handle at the same time", "", on_disk, in_memory, simulated) {
     TestType fs;
     bytes contents;
     for (int i = 0; i < 4000; ++i) contents.push_back(static_cast<char>(i * 7));
@@ -429,4 +431,28 @@ TEMPLATE_TEST_CASE("file system: threads share a handle", "", on_disk, in_memory
     for (auto& thread : threads) thread.join();
     CHECK(wrong == 0);
     must(fs.system.close(handle));
+}
+
+TEST_CASE("paths: joined puts one slash between directory and name") {
+    CHECK(joined("dir", "name") == "dir/name");
+    CHECK(joined("dir/", "name") == "dir/name");
+    CHECK(joined("/", "name") == "/name");
+    CHECK(joined("", "name") == "name");
+    CHECK(joined(".", "name") == "./name");
+}
+
+TEST_CASE("paths: parent_directory is the directory that contains the path") {
+    CHECK(parent_directory("dir/name") == "dir");
+    CHECK(parent_directory("a/b/c") == "a/b");
+    CHECK(parent_directory("name") == ".");
+    CHECK(parent_directory("/name") == "/");
+    CHECK(parent_directory("/") == "/");
+    CHECK(parent_directory("//") == "/");
+    CHECK(parent_directory("//name") == "/");
+    CHECK(parent_directory("dir//name") == "dir");
+    CHECK(parent_directory("dir/name/") == "dir");
+    CHECK(parent_directory("name//") == ".");
+    CHECK(parent_directory("") == ".");
+    CHECK(parent_directory("./name") == ".");
+    CHECK(parent_directory("../name") == "..");
 }

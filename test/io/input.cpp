@@ -37,7 +37,7 @@ bytes numbered(std::size_t size) {
     return out;
 }
 
-// Takes all of `in` in pieces of random sizes.
+// Takes all of `in`, in pieces of random sizes up to `longest`.
 bytes taken_at_random(input<>& in, std::mt19937_64& random, std::size_t longest) {
     bytes out;
     while (in.left() > 0) {
@@ -52,7 +52,7 @@ bytes taken_at_random(input<>& in, std::mt19937_64& random, std::size_t longest)
 
 }  // namespace
 
-TEST_CASE("input: takes pieces of memory without a copy") {
+TEST_CASE("input: pieces of memory are not copied") {
     const bytes data = "0123456789";
     input<> in{bytes_view(data)};
     CHECK(in.size() == 10);
@@ -67,13 +67,13 @@ TEST_CASE("input: takes pieces of memory without a copy") {
     CHECK(in.offset() == 10);
 }
 
-TEST_CASE("input: memory of no bytes has nothing left") {
+TEST_CASE("input: empty memory has nothing left") {
     input<> in{bytes_view()};
     CHECK(in.left() == 0);
     CHECK(must(in.take(0)).empty());
 }
 
-TEST_CASE("input: a file comes out whole whatever the pieces") {
+TEST_CASE("input: pieces of any sizes add up to the whole file") {
     const auto seed = lsm::test::seed_or(210);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -92,7 +92,7 @@ TEST_CASE("input: a file comes out whole whatever the pieces") {
     }
 }
 
-TEST_CASE("input: begins where it is told and ends at the size it was given") {
+TEST_CASE("input: starts at the given offset and ends at the given size") {
     memory_file_system fs;
     write_file(fs, "file", "0123456789");
     const auto from = open_file(fs, "file");
@@ -107,7 +107,7 @@ TEST_CASE("input: begins where it is told and ends at the size it was given") {
     CHECK(must(none.take(0)).empty());
 }
 
-TEST_CASE("input: a file is read in large pieces and each byte once") {
+TEST_CASE("input: a file is read in large pieces and each byte only once") {
     memory_file_system memory;
     const bytes contents = numbered(3 * buffer_size);
     write_file(memory, "file", contents);
@@ -119,7 +119,7 @@ TEST_CASE("input: a file is read in large pieces and each byte once") {
     CHECK(fs.reads <= 4);
 }
 
-TEST_CASE("input: a piece larger than the buffer is one piece") {
+TEST_CASE("input: a piece larger than the buffer is contiguous") {
     memory_file_system fs;
     const bytes contents = numbered(5 * buffer_size);
     write_file(fs, "file", contents);
@@ -130,9 +130,9 @@ TEST_CASE("input: a piece larger than the buffer is one piece") {
     CHECK(must(in.take(5)) == bytes_view(contents).substr(4 * buffer_size + 3, 5));
 }
 
-TEST_CASE("input: can be moved in the middle of reading") {
+TEST_CASE("input: can be moved while reading") {
     memory_file_system fs;
-    // Few enough bytes for the buffer to be inside the object, and many.
+    // Few bytes, which a string would store inside the object, and many.
     for (const std::size_t size : {std::size_t{5}, std::size_t{12}, std::size_t{40}, 2 * buffer_size}) {
         INFO("size " << size);
         const bytes contents = numbered(size);
@@ -155,7 +155,7 @@ TEST_CASE("input: can be moved in the middle of reading") {
     CHECK(must(moved.take(7)) == "3456789");
 }
 
-TEST_CASE("input: a file that became shorter is short input") {
+TEST_CASE("input: a file that was shortened returns short_input") {
     memory_file_system fs;
     write_file(fs, "file", "0123456789");
     const auto from = open_file(fs, "file");
@@ -166,7 +166,7 @@ TEST_CASE("input: a file that became shorter is short input") {
     CHECK(in.offset() == 0);
 }
 
-TEST_CASE("input: an error moves nothing and the same piece can be taken again") {
+TEST_CASE("input: an error leaves the position so that the piece can be taken again") {
     memory_file_system memory;
     const bytes contents = numbered(2 * buffer_size);
     write_file(memory, "file", contents);
@@ -184,7 +184,7 @@ TEST_CASE("input: an error moves nothing and the same piece can be taken again")
     CHECK(must(in.take(100)) == bytes_view(contents).substr(buffer_size - 6, 100));
 }
 
-TEST_CASE("input: its buffer comes from the allocator and memory needs none") {
+TEST_CASE("input: the buffer comes from the allocator and reading memory needs none") {
     lsm::test::allocation_log log;
     using alloc = lsm::test::logged_allocator<std::byte>;
     memory_file_system fs;
@@ -203,7 +203,7 @@ TEST_CASE("input: its buffer comes from the allocator and memory needs none") {
     CHECK(log.allocations == 0);
 }
 
-TEST_CASE("input: what lies ahead stays where it is when the input is moved, however small the file") {
+TEST_CASE("input: a move does not move the bytes ahead even of a small file") {
     memory_file_system fs;
     for (const std::size_t size : {1u, 10u, 15u, 16u, 22u, 23u, 100u}) {
         write_file(fs, "file", numbered(size));

@@ -16,7 +16,7 @@ using lsm::test::names_in;
 using lsm::test::read_file;
 using lsm::test::write_file;
 
-TEST_CASE("memory file system: begins with two empty directories") {
+TEST_CASE("memory file system: starts with two empty directories") {
     memory_file_system fs;
     CHECK(names_in(fs, ".").empty());
     CHECK(names_in(fs, "/").empty());
@@ -24,7 +24,7 @@ TEST_CASE("memory file system: begins with two empty directories") {
     CHECK(must_fail(fs.make_directory(".")).code == errc::exists);
 }
 
-TEST_CASE("memory file system: relative paths are in the directory named by a dot") {
+TEST_CASE("memory file system: relative paths start in the directory named by a dot") {
     memory_file_system fs;
     write_file(fs, "relative", "1");
     write_file(fs, "/absolute", "2");
@@ -35,7 +35,7 @@ TEST_CASE("memory file system: relative paths are in the directory named by a do
     CHECK(names_in(fs, "/") == std::set<std::string>{"absolute"});
 }
 
-TEST_CASE("memory file system: two of them share nothing") {
+TEST_CASE("memory file system: two instances share nothing") {
     memory_file_system one;
     memory_file_system other;
     write_file(one, "file", "");

@@ -1,4 +1,4 @@
-// What only the disk has: links that are symbolic, files that are none, and limits.
+// What only the disk has: symbolic links, special files, and limits.
 #include <lsm/io/posix_file_system.hpp>
 
 #include <fcntl.h>
@@ -35,7 +35,7 @@ namespace {
 
 constexpr open_mode all_modes[] = {open_mode::read, open_mode::read_no_follow, open_mode::create_exclusive};
 
-// Every operation that takes a path refuses these, and `good` is left alone.
+// Checks that every operation that takes a path refuses `bad` and leaves the file `good` unchanged.
 void check_refused(lsm::io::file_system& fs, const std::string& bad, const std::string& good) {
     for (const auto mode : all_modes) CHECK_FALSE(fs.open(bad, mode).has_value());
     CHECK_FALSE(fs.lock(bad).has_value());
@@ -52,7 +52,7 @@ void check_refused(lsm::io::file_system& fs, const std::string& bad, const std::
 
 }  // namespace
 
-TEST_CASE("posix file system: a symbolic link is followed by read alone") {
+TEST_CASE("posix file system: only open_mode::read follows a symbolic link") {
     on_disk fs;
     write_file(fs.system, fs.path("target"), "data");
     std::filesystem::create_symlink("target", fs.path("link"));
@@ -63,7 +63,7 @@ TEST_CASE("posix file system: a symbolic link is followed by read alone") {
     CHECK(read_file(fs.system, fs.path("target")) == "data");
 }
 
-TEST_CASE("posix file system: a link inside the path is followed by every mode") {
+TEST_CASE("posix file system: every mode follows a symbolic link inside the path") {
     on_disk fs;
     must(fs.system.make_directory(fs.path("directory")));
     write_file(fs.system, fs.path("directory/file"), "data");
@@ -73,7 +73,7 @@ TEST_CASE("posix file system: a link inside the path is followed by every mode")
     CHECK(names_in(fs.system, fs.path("link")) == std::set<std::string>{"LOCK", "file"});
 }
 
-TEST_CASE("posix file system: a link to nowhere is not created through") {
+TEST_CASE("posix file system: no file is created through a dangling link") {
     on_disk fs;
     std::filesystem::create_symlink("nowhere", fs.path("link"));
     CHECK(must_fail(fs.system.open(fs.path("link"), open_mode::create_exclusive)).code == errc::exists);
@@ -82,7 +82,7 @@ TEST_CASE("posix file system: a link to nowhere is not created through") {
     CHECK(names_in(fs.system, fs.root()) == std::set<std::string>{"link"});
 }
 
-TEST_CASE("posix file system: removing and replacing touch the link and not its target") {
+TEST_CASE("posix file system: remove and rename affect the link and not its target") {
     on_disk fs;
     write_file(fs.system, fs.path("target"), "data");
     std::filesystem::create_symlink("target", fs.path("link"));
@@ -95,7 +95,7 @@ TEST_CASE("posix file system: removing and replacing touch the link and not its 
     CHECK(read_file(fs.system, fs.path("target")) == "data");
 }
 
-TEST_CASE("posix file system: a FIFO is refused without waiting for its other end") {
+TEST_CASE("posix file system: a FIFO is refused without blocking") {
     on_disk fs;
     const auto path = fs.path("fifo");
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
@@ -118,7 +118,7 @@ TEST_CASE("posix file system: devices and directories are refused") {
     }
 }
 
-TEST_CASE("posix file system: refusing leaves no descriptor open") {
+TEST_CASE("posix file system: a failed operation leaves no descriptor open") {
     on_disk fs;
     const auto path = fs.path("fifo");
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
@@ -141,17 +141,17 @@ TEST_CASE("posix file system: refusing leaves no descriptor open") {
     must(fs.system.close(held));
 }
 
-TEST_CASE("posix file system: a path with a NUL in it names nothing") {
+TEST_CASE("posix file system: a path with a null byte is refused") {
     on_disk fs;
     write_file(fs.system, fs.path("good"), "good");
-    // What is in front of the NUL must not be taken for the path.
+    // The bytes before the null byte must not be taken for the path.
     check_refused(fs.system, fs.path("good") + '\0' + "tail", fs.path("good"));
     check_refused(fs.system, fs.path("other") + '\0', fs.path("good"));
     check_refused(fs.system, std::string(1, '\0'), fs.path("good"));
     CHECK(names_in(fs.system, fs.root()) == std::set<std::string>{"good"});
 }
 
-TEST_CASE("posix file system: a path that is too long names nothing and is not cut") {
+TEST_CASE("posix file system: a path that is too long is refused and not truncated") {
     on_disk fs;
     write_file(fs.system, fs.path("good"), "good");
     const std::size_t limit = PATH_MAX;
@@ -172,7 +172,7 @@ TEST_CASE("posix file system: a path that is too long names nothing and is not c
     CHECK(names_in(fs.system, fs.root()) == std::set<std::string>{"good"});
 }
 
-TEST_CASE("posix file system: descriptors are closed on exec") {
+TEST_CASE("posix file system: descriptors are close-on-exec") {
     on_disk fs;
     const auto created = must(fs.system.open(fs.path("file"), open_mode::create_exclusive));
     const auto opened = must(fs.system.open(fs.path("file"), open_mode::read));
@@ -205,21 +205,21 @@ TEST_CASE("posix file system: errors name the operation and keep the errno") {
               .what.starts_with(fs.path("none") + ": open: "));
 }
 
-TEST_CASE("posix file system: what cannot be mapped is an error") {
+TEST_CASE("posix file system: a mapping that fails returns an error") {
     on_disk fs;
     write_file(fs.system, fs.path("file"), "data");
     const auto file = must(fs.system.open(fs.path("file"), open_mode::read));
-    const auto why = must_fail(fs.system.map(file, 0));
-    CHECK(why.sys == EINVAL);
-    CHECK(why.what.starts_with("mmap: "));
+    const auto failure = must_fail(fs.system.map(file, 0));
+    CHECK(failure.sys == EINVAL);
+    CHECK(failure.what.starts_with("mmap: "));
     must(fs.system.close(file));
 }
 
-TEST_CASE("posix file system: the default one is always the same") {
+TEST_CASE("posix file system: the default file system is one object") {
     CHECK(&lsm::io::default_file_system() == &lsm::io::default_file_system());
 }
 
-TEST_CASE("posix file system: space beyond the limit of file sizes is an error and no signal") {
+TEST_CASE("posix file system: allocating beyond the file size limit is an error and raises no signal") {
     const lsm::test::scratch_directory directory;
     const pid_t child = ::fork();
     if (child == 0) {

@@ -57,7 +57,8 @@ TEMPLATE_TEST_CASE("replacement: commit puts the new version in place", "", on_d
     CHECK(names_in(fs.system, fs.root()) == names{"target"});
 }
 
-TEMPLATE_TEST_CASE("replacement: abandoned it leaves the target and nothing else", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("replacement: without commit the target is unchanged and the temporary file is removed", "", on_disk,
+                   in_memory) {
     TestType fs;
     write_file(fs.system, fs.path("target"), "old");
     {
@@ -69,7 +70,7 @@ TEMPLATE_TEST_CASE("replacement: abandoned it leaves the target and nothing else
     CHECK(read_file(fs.system, fs.path("target")) == "old");
 }
 
-TEMPLATE_TEST_CASE("replacement: a temporary that is there is refused and kept", "", on_disk, in_memory) {
+TEMPLATE_TEST_CASE("replacement: an existing temporary file is refused and kept", "", on_disk, in_memory) {
     TestType fs;
     write_file(fs.system, fs.path("target.tmp"), "of another process");
     const auto failure = must_fail(replacement::create(fs.system, fs.path("target.tmp"), fs.path("target")));
@@ -78,7 +79,7 @@ TEMPLATE_TEST_CASE("replacement: a temporary that is there is refused and kept",
     CHECK(read_file(fs.system, fs.path("target.tmp")) == "of another process");
 }
 
-TEST_CASE("replacement: syncs before the rename and the directory after it") {
+TEST_CASE("replacement: commit syncs the file before the rename and the directory after it") {
     memory_file_system memory;
     must(memory.make_directory("directory"));
     recording_file_system fs(memory);
@@ -90,7 +91,7 @@ TEST_CASE("replacement: syncs before the rename and the directory after it") {
                                                "fsync-directory directory"});
 }
 
-TEST_CASE("replacement: failing at any step leaves the old version or the new one and no temporary") {
+TEST_CASE("replacement: a failure at any step leaves the old or the new version and no temporary file") {
     bool done = false;
     int renamed_with_error = 0;
     for (std::size_t step = 0; !done; ++step) {
@@ -123,14 +124,14 @@ TEST_CASE("replacement: errors of commit name the target") {
         auto next = must(replacement::create(fs, "directory/target.tmp", "directory/target"));
         return must_fail(next.commit()).what;
     };
-    // The target is what the caller knows; of the temporary he has never heard.
+    // The caller knows the target, and has never heard of the temporary file.
     CHECK(failing_at("fsync target").starts_with("directory/target: "));
     CHECK(failing_at("close target").starts_with("directory/target: "));
     CHECK(failing_at("rename").starts_with("directory/target: "));
     CHECK(failing_at("fsync-directory").starts_with("directory/target: directory: "));
 }
 
-TEST_CASE("replacement: a moved one is the only one that cleans up") {
+TEST_CASE("replacement: after a move only the new object cleans up") {
     memory_file_system fs;
     {
         auto next = must(replacement::create(fs, "target.tmp", "target"));
@@ -139,13 +140,13 @@ TEST_CASE("replacement: a moved one is the only one that cleans up") {
             must(moved.file().append("new"));
             must(moved.commit());
         }
-        write_file(fs, "target.tmp", "of somebody else");
+        write_file(fs, "target.tmp", "of another program");
     }
     CHECK(names_in(fs, ".") == names{"target", "target.tmp"});
     CHECK(read_file(fs, "target") == "new");
 }
 
-TEST_CASE("replacement: one that was moved and abandoned is cleaned up") {
+TEST_CASE("replacement: the target of a move cleans up without commit") {
     memory_file_system fs;
     {
         auto next = must(replacement::create(fs, "target.tmp", "target"));

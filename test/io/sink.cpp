@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t buffer_size = std::size_t{64} << 10;
 
-/// Keeps the pieces, and fails at one of them.
+/// Keeps the pieces that are appended, and fails at the one numbered `fail_at`.
 class piece_sink final : public lsm::io::sink {
 public:
     std::vector<bytes> pieces;
@@ -51,7 +51,7 @@ TEST_CASE("string sink: appends to the string") {
     CHECK(out == bytes("before one \0two", 15));
 }
 
-TEST_CASE("file sink: appends to the file and passes its errors on") {
+TEST_CASE("file sink: appends to the file") {
     lsm::io::memory_file_system fs;
     auto out = must(lsm::io::file::open(fs, "file", lsm::io::open_mode::create_exclusive));
     lsm::io::file_sink to(out);
@@ -60,7 +60,7 @@ TEST_CASE("file sink: appends to the file and passes its errors on") {
     CHECK(lsm::test::read_file(fs, "file") == "one two");
 }
 
-TEST_CASE("buffered sink: small pieces go out in large ones and in order") {
+TEST_CASE("buffered sink: small pieces are passed on in large ones and in order") {
     piece_sink inner;
     buffered_sink<> to(inner);
     bytes expected;
@@ -98,7 +98,7 @@ TEST_CASE("buffered sink: random pieces of all sizes keep their order") {
     }
 }
 
-TEST_CASE("buffered sink: nothing goes out before it must and nothing on destruction") {
+TEST_CASE("buffered sink: nothing is passed on until the buffer is full and nothing on destruction") {
     piece_sink inner;
     {
         buffered_sink<> to(inner);
@@ -119,7 +119,7 @@ TEST_CASE("buffered sink: flushing twice writes once") {
     CHECK(inner.pieces == std::vector<bytes>{"x"});
 }
 
-TEST_CASE("buffered sink: a large piece goes out uncopied behind what was gathered") {
+TEST_CASE("buffered sink: a large piece is passed on whole after what was collected") {
     piece_sink inner;
     buffered_sink<> to(inner);
     must(to.append("small"));
@@ -128,7 +128,7 @@ TEST_CASE("buffered sink: a large piece goes out uncopied behind what was gather
     CHECK(inner.pieces == std::vector<bytes>{"small", large});
 }
 
-TEST_CASE("buffered sink: errors below come out of append and flush") {
+TEST_CASE("buffered sink: append and flush return the errors of the sink below") {
     piece_sink inner;
     inner.fail_at = 0;
     {
@@ -148,7 +148,7 @@ TEST_CASE("buffered sink: errors below come out of append and flush") {
     CHECK(inner.pieces.empty());
 }
 
-TEST_CASE("buffered sink: its one buffer comes from the allocator") {
+TEST_CASE("buffered sink: the allocator provides its only buffer") {
     lsm::test::allocation_log log;
     {
         piece_sink inner;

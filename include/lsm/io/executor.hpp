@@ -11,17 +11,19 @@
 
 namespace lsm::io {
 
-/// Where the work that a database does behind its caller's back runs: flushes and compactions.
-/// Implementations: thread_executor, inline_executor.
+/// Runs the background work of a database: flushes and compactions. Implementations: thread_executor, inline_executor.
 ///
-/// Several databases may share one. A job of theirs does one flush or compaction, or pauses for some seconds behind one
-/// that failed, and then submits itself again: jobs that are run in their order all get their turns. Every job that is
-/// submitted must be run, or close() waits for it for ever; also while another thread is in close(). No job of the
-/// caller's own may wait for a database whose jobs may have to wait for it.
+/// Several databases may share an executor. A job of a database does one flush or compaction, or pauses for some
+/// seconds after one that failed, and then submits itself again. So an executor that runs jobs in the order of their
+/// submission lets each database make progress.
+///
+/// An implementation must run every job that is submitted, even while another thread is in db::close(), which waits for
+/// the jobs of its database. A program that submits jobs of its own must not let one of them wait for a database whose
+/// jobs may have to wait for that job.
 class executor {
 public:
-    /// Something to run. Belongs to whoever submits it, and is not submitted again before it has begun to run; when it
-    /// runs it may submit itself.
+    /// A piece of work. Owned by its submitter. Must not be submitted again until run() has begun; run() may submit its
+    /// own job.
     class job {
     public:
         virtual void run() noexcept = 0;
@@ -36,26 +38,28 @@ public:
 
     virtual ~executor() = default;
 
-    /// Runs `what` once, now or later. Many threads may submit. Must not throw, nor wait for other jobs.
-    virtual void submit(job& what) = 0;
-    /// How many jobs run beside their submitter; 0 if a job runs inside submit(), which can change with a submit().
+    /// Runs `task` once, now or later. Must not throw, and must not wait for other jobs. Thread-safe.
+    virtual void submit(job& task) = 0;
+    /// How many jobs can run in parallel with their submitters; 0 if submit() runs the job itself. Any submit() may
+    /// change it.
     [[nodiscard]] virtual unsigned threads() const noexcept = 0;
 };
 
-/// Runs every job at once, in the thread that submits it: for programs without threads, and for runs that must repeat
-/// to the byte.
+/// Runs every job inside submit(): for programs without threads, and for runs that must be reproducible to the byte.
 class inline_executor final : public executor {
 public:
-    void submit(job& what) override { what.run(); }
+    void submit(job& task) override { task.run(); }
     [[nodiscard]] unsigned threads() const noexcept override { return 0; }
 };
 
-/// Runs jobs in the order they come, in threads that start when they are first needed and end with the executor, which
-/// runs what it still has. Where the system has no thread to give and none runs yet, a job runs inside submit().
+/// Runs jobs in the order of their submission, in threads that start when they are first needed. If the system refuses
+/// to start the first thread, submit() runs the job itself. The destructor runs what is left and blocks until the
+/// threads have ended.
 class thread_executor final : public executor {
 public:
     static constexpr unsigned most_threads = 16;
 
+    /// `threads` is clamped to 1..most_threads.
     explicit thread_executor(unsigned threads = 2) noexcept : wanted_(std::clamp(threads, 1u, most_threads)) {}
     thread_executor(const thread_executor&) = delete;
     thread_executor& operator=(const thread_executor&) = delete;
@@ -68,25 +72,29 @@ public:
         for (unsigned i = 0; i < started_; ++i) ::pthread_join(threads_[i], nullptr);
     }
 
-    void submit(job& what) override {
+    void submit(job& task) override {
         {
             const std::lock_guard guard(mutex_);
+            // If every idle thread has a waiting job to take, this one needs another thread.
             if (idle_ <= waiting_ && started_ < wanted_ && start_thread()) ++started_;
             has_threads_ = started_ != 0;
             if (has_threads_) {
-                (last_ == nullptr ? first_ : last_->next_) = &what;
-                last_ = &what;
+                if (last_ == nullptr)
+                    first_ = &task;
+                else
+                    last_->next_ = &task;
+                last_ = &task;
                 ++waiting_;
                 work_.notify_one();
                 return;
             }
         }
-        what.run();
+        task.run();
     }
     [[nodiscard]] unsigned threads() const noexcept override { return has_threads_ ? wanted_ : 0; }
 
 private:
-    // Not std::thread, which can tell of a failure only by an exception.
+    // Not std::thread, which reports failure only by an exception.
     bool start_thread() noexcept {
         return ::pthread_create(
                    &threads_[started_], nullptr,
@@ -104,6 +112,7 @@ private:
             work_.wait(guard, [this] { return first_ != nullptr || ending_; });
             --idle_;
             if (first_ == nullptr) return;
+            // Unlinked before it runs, since running it may submit it again.
             job& next = *first_;
             first_ = std::exchange(next.next_, nullptr);
             if (first_ == nullptr) last_ = nullptr;
@@ -115,14 +124,14 @@ private:
     }
 
     const unsigned wanted_;
-    std::atomic<bool> has_threads_ = true;  // false as long as the system refuses the first
+    std::atomic<bool> has_threads_ = true;  // false while the system refuses to start the first thread
     std::mutex mutex_;
     std::condition_variable work_;
-    job* first_ = nullptr;
+    job* first_ = nullptr;  // a list of the jobs that wait, linked by job::next_
     job* last_ = nullptr;
-    unsigned waiting_ = 0;
-    unsigned idle_ = 0;
-    unsigned started_ = 0;
+    unsigned waiting_ = 0;  // jobs in that list
+    unsigned idle_ = 0;     // threads that wait for a job
+    unsigned started_ = 0;  // threads that run, and are to be joined
     bool ending_ = false;
     std::array<pthread_t, most_threads> threads_;
 };

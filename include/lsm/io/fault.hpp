@@ -33,17 +33,17 @@ enum class operation : unsigned char {
     lock,
 };
 
-[[nodiscard]] constexpr std::string_view to_string(operation what) noexcept {
+[[nodiscard]] constexpr std::string_view to_string(operation op) noexcept {
     constexpr std::string_view names[] = {
         "open", "create", "close",          "read",           "write",    "start_sync", "sync_data",
         "sync", "size",   "identity",       "truncate",       "allocate", "map",        "rename",
         "link", "remove", "make_directory", "sync_directory", "list",     "lock"};
-    return names[static_cast<std::size_t>(what)];
+    return names[static_cast<std::size_t>(op)];
 }
 
-/// Whether the operation changes what is on a disk, or what of it is durable.
-[[nodiscard]] constexpr bool changes_disk(operation what) noexcept {
-    switch (what) {
+/// Whether the operation changes the contents of a disk, or makes changes durable.
+[[nodiscard]] constexpr bool changes_disk(operation op) noexcept {
+    switch (op) {
         case operation::open:
         case operation::close:
         case operation::read:
@@ -56,16 +56,17 @@ enum class operation : unsigned char {
     }
 }
 
-/// A failure to come.
+/// A fault to inject: which operations of a simulated_file_system fail, and how.
 struct fault {
-    /// After so many operations that pass.
+    /// The number of operations that pass first, counted from the injection of the fault.
     std::uint64_t after = 0;
-    /// The errno: EIO, ENOSPC, EINTR, ... The operation is not done; but a sync that fails may have written some of the
-    /// file, and the rest is never written, whatever later syncs say. 0 for a read or write of half the bytes.
+    /// The errno to fail with: EIO, ENOSPC, EINTR, ... The operation is not performed, with one exception: a failed
+    /// sync may have written a part of the file, and the rest is never written, even if a later sync succeeds. 0
+    /// instead shortens a read or write to half of its bytes, rounded up.
     int sys = EIO;
-    /// Once, or from then on. An EINTR that lasts comes every other time, as who is interrupted tries again.
+    /// Whether later operations fail too. An EINTR then hits every other one, since the caller tries again.
     bool lasting = false;
-    /// Only operations of this kind are counted and fail.
+    /// If set, only operations of this kind are counted and fail.
     std::optional<operation> of = {};
 };
 
@@ -73,38 +74,40 @@ struct fault {
 
 namespace lsm::detail {
 
-/// The faults that are to come, and which of them is due.
+/// The injected faults, and which of them hits the current operation.
 class fault_schedule {
 public:
-    void add(const io::fault& what) { pending_.push_back({what}); }
+    void add(const io::fault& fault) { pending_.push_back({fault}); }
     void clear() { pending_.clear(); }
-    /// Operations that failed or were cut short so far.
+    /// The number of operations that failed or were shortened so far.
     [[nodiscard]] std::uint64_t met() const noexcept { return met_; }
 
-    /// The errno that the next operation is to fail with, or 0.
-    [[nodiscard]] int due(io::operation what) {
+    /// Begins an operation. Returns the errno to fail it with, or 0.
+    [[nodiscard]] int begin(io::operation op) {
         shorten_ = false;
         int sys = 0;
         for (auto& [f, seen] : pending_) {
-            if (f.of && *f.of != what) continue;
+            if (f.of && *f.of != op) continue;
             const std::uint64_t turn = seen++;
             if (turn < f.after || (turn > f.after && !f.lasting)) continue;
             if (f.sys == EINTR && (turn - f.after) % 2 != 0) continue;
-            if (f.sys != 0) sys = f.sys;
-            if (f.sys == 0) shorten_ = what == io::operation::read || what == io::operation::write;
+            if (f.sys != 0)
+                sys = f.sys;
+            else
+                shorten_ = op == io::operation::read || op == io::operation::write;
         }
-        met_ += sys != 0 || shorten_;
+        if (sys != 0 || shorten_) ++met_;
         return sys;
     }
-    /// How much of a transfer is done by the operation that due() was asked for.
+    /// How many of `length` bytes the operation that has begun may transfer.
     [[nodiscard]] std::size_t shortened(std::size_t length) const noexcept {
         return shorten_ ? (length + 1) / 2 : length;
     }
 
 private:
     struct pending {
-        io::fault what;
-        std::uint64_t seen = 0;
+        io::fault fault;
+        std::uint64_t seen = 0;  // operations that counted
     };
 
     std::vector<pending> pending_;

@@ -15,7 +15,7 @@
 
 namespace lsm::detail {
 
-/// Makes a system call again as long as a signal interrupts it.
+/// Repeats a system call until no signal interrupts it.
 template <class Call>
 auto uninterrupted(Call call) {
     for (;;) {
@@ -28,28 +28,27 @@ auto uninterrupted(Call call) {
 
 namespace lsm::io {
 
-/// The names in `directory` are on the disk. Errors name it.
+/// Makes the names in `directory` durable. Errors name the directory.
 inline result<void> sync_directory(file_system& fs, std::string_view directory) {
     auto synced = detail::uninterrupted([&] { return fs.sync_directory(directory); });
     if (!synced) return std::move(synced).error().in(directory);
     return synced;
 }
 
-/// Removes `path`; that it is not there is fine. Errors name it.
+/// Removes `path` if it exists. Errors name the path.
 inline result<void> remove_if_present(file_system& fs, std::string_view path) {
     auto removed = fs.remove(path);
     if (!removed && removed.error().code != errc::not_found) return std::move(removed).error().in(path);
     return {};
 }
 
-/// An open file, closed when it goes; its errors name the path. Move-only. The file_system must outlive it. Reading is
-/// safe from many threads, everything else is for one at a time. Every byte of a file that is written comes from
-/// append().
+/// Owns an open file and closes it on destruction. A file is written only by append(). Errors name the path. Reading is
+/// thread-safe; everything else is for one thread at a time. Move-only. The file_system must outlive it.
 class file {
 public:
-    /// No file: only assignment and destruction may follow.
+    /// No file. Only is_open(), close(), assignment and destruction are allowed.
     file() = default;
-    /// Takes over an open handle; `path` is what errors are to call the file.
+    /// Takes ownership of an open handle. Errors name the file by `path`.
     file(file_system& fs, file_system::handle handle, std::string path)
         : fs_(&fs), handle_(handle), path_(std::move(path)) {}
     file(file&& other) noexcept
@@ -76,7 +75,7 @@ public:
     }
 
     static result<file> open(file_system& fs, std::string_view path, open_mode mode) {
-        std::string name(path);  // before there is a handle that could be lost
+        std::string name(path);  // copied first: if that throws, there is no open handle to leak
         auto handle = fs.open(path, mode);
         if (!handle) return std::move(handle).error().in(path);
         return file(fs, *handle, std::move(name));
@@ -92,7 +91,7 @@ public:
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
     [[nodiscard]] file_system& system() const noexcept { return *fs_; }
 
-    /// Fills `into` from `offset` on; fewer bytes only at the end of the file.
+    /// Fills `into` with the bytes from `offset` on. Returns how many, which is fewer only at the end of the file.
     result<std::size_t> read_at(std::uint64_t offset, std::span<char> into) const {
         std::size_t done = 0;
         while (done < into.size()) {
@@ -104,7 +103,7 @@ public:
         return done;
     }
 
-    /// Fills all of `into`; a file that ends before is errc::short_input.
+    /// Like read_at(), but errc::short_input if the file ends before `into` is full.
     result<void> read_exactly(std::uint64_t offset, std::span<char> into) const {
         auto got = read_at(offset, into);
         if (!got) return std::move(got).error();
@@ -113,8 +112,8 @@ public:
         return {};
     }
 
-    /// Writes all of `data` behind what was appended before. After an error a part of it may be there; truncate() takes
-    /// it away.
+    /// Writes all of `data` after what was appended before. After an error, a part of it may have been written;
+    /// truncate() removes it.
     result<void> append(bytes_view data) {
         if (!data.empty() && data.size() <= mapped_ahead()) {
             data.copy(window_.begin() + (end_ - window_begin_), data.size());
@@ -123,7 +122,7 @@ public:
         }
         while (!data.empty()) {
             auto put = detail::uninterrupted([&] { return fs_->write_at(handle_, end_, data); });
-            if (put && *put == 0) put = detail::system_failure("write", EIO);  // or we would go on for ever
+            if (put && *put == 0) put = detail::system_failure("write", EIO);  // else this would never end
             if (!put) return std::move(put).error().in(path_);
             data.remove_prefix(*put);
             end_ += *put;
@@ -131,9 +130,10 @@ public:
         return {};
     }
 
-    /// Reserves disk space for the next `bytes`, zeros until then, and maps it: append() copies into it, without a
-    /// system call. False if that is not to be had, and nothing has changed but perhaps the file's length. As with
-    /// file_system::map_to_write(), a disk that fails may then end the process.
+    /// Reserves disk space for the next `bytes` bytes and maps it, so that append() copies into memory instead of
+    /// making a system call. The space reads as zeros until then. Returns false if this is not possible; only the
+    /// length of the file may have changed then. As with file_system::map_to_write(), a disk that fails later may end
+    /// the process.
     bool map_ahead(std::uint64_t bytes) {
         window_ = {};
         if (!allocate(end_ + bytes)) return false;
@@ -143,13 +143,14 @@ public:
         window_begin_ = end_;
         return static_cast<bool>(window_);
     }
-    /// How many bytes may be appended before map_ahead() is to be called again.
+    /// How many bytes can still be appended into the space that map_ahead() mapped.
     [[nodiscard]] std::uint64_t mapped_ahead() const noexcept {
         const std::uint64_t window_end = window_begin_ + window_.size();
         return window_end > end_ ? window_end - end_ : 0;
     }
 
-    /// Begins to bring what was appended to the disk, a piece at a time: for files that are synced at their end.
+    /// Starts to write the appended bytes to the disk, as soon as there are 1 MiB of new ones. For files that are
+    /// synced once complete: the sync then has less to wait for. Guarantees nothing, as file_system::start_sync().
     void start_sync() {
         if (end_ - started_ < smallest_start) return;
         fs_->start_sync(handle_, started_, end_ - started_);
@@ -162,7 +163,7 @@ public:
         return named(detail::uninterrupted([&] { return fs_->sync(handle_); }));
     }
     result<void> truncate(std::uint64_t size) {
-        window_ = {};  // memory behind the end of a file is not to be touched
+        window_ = {};  // touching a page beyond the end of the file raises SIGBUS
         auto done = named(detail::uninterrupted([&] { return fs_->truncate(handle_, size); }));
         if (done) end_ = size;
         if (done) started_ = std::min(started_, size);
@@ -174,21 +175,23 @@ public:
     result<std::uint64_t> size() const { return named(fs_->size(handle_)); }
     result<file_identity> identity() const { return named(fs_->identity(handle_)); }
 
-    /// As file_system::map(): the first `size` bytes, which outlast the file object; or nothing.
+    /// Maps the first `size` bytes for reading, as file_system::map() does. The mapping may outlive the file object. It
+    /// is empty if the file_system has no mappings.
     result<mapping<const char>> map(std::uint64_t size) const {
         const auto memory = named(fs_->map(handle_, size));
         if (!memory) return memory.error();
         return mapping<const char>(*fs_, *memory, size);
     }
 
-    /// Gives the file another name, in place of whatever had it.
+    /// Renames the file, replacing any file of that name. Errors name `to`.
     result<void> rename(std::string_view to) {
         if (auto done = fs_->rename(path_, to); !done) return std::move(done).error().in(to);
         path_ = to;
         return {};
     }
 
-    /// Closes the file and reports what the system says to it; there is no file afterwards. Closing none is fine.
+    /// Closes the file and reports any error of the system call; either way the object holds no file afterwards. Does
+    /// nothing if it holds none.
     result<void> close() {
         if (fs_ == nullptr) return {};
         window_ = {};
@@ -207,9 +210,9 @@ private:
     file_system* fs_ = nullptr;
     file_system::handle handle_ = -1;
     std::uint64_t end_ = 0;
-    std::uint64_t started_ = 0;  // up to where start_sync() was told
+    std::uint64_t started_ = 0;  // start_sync() has passed on the bytes before this offset
     std::uint64_t window_begin_ = 0;
-    mapping<char> window_;  // what append() copies into
+    mapping<char> window_;  // the mapped space that append() copies into
     std::string path_;
 };
 

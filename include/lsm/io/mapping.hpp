@@ -7,13 +7,14 @@
 
 namespace lsm::io {
 
-/// A stretch of a file as memory, until it goes: of `const char`, or of `char` to be written to. Move-only; the
-/// file_system must outlive it.
+/// Owns a range of a file mapped into memory, and unmaps it on destruction. `Char` is `const char` for a mapping to
+/// read, `char` for one to write to. Move-only. The file_system must outlive it.
 template <class Char>
 class mapping {
 public:
+    /// No mapping.
     mapping() = default;
-    /// Takes over what the file system has mapped, which may be nothing.
+    /// Takes ownership of what `fs` has mapped; a null `begin` makes an empty mapping.
     mapping(file_system& fs, Char* begin, std::uint64_t size) noexcept : fs_(&fs), begin_(begin), size_(size) {}
     mapping(mapping&& other) noexcept
         : fs_(other.fs_), begin_(std::exchange(other.begin_, nullptr)), size_(other.size_) {}

@@ -18,7 +18,7 @@
 
 namespace lsm::detail {
 
-/// A path without doubled and trailing slashes, and without "./" in front.
+/// `path` without repeated slashes, trailing slashes and leading "./".
 [[nodiscard]] inline std::string normal_path(std::string_view path) {
     std::string out;
     for (const char c : path)
@@ -32,9 +32,9 @@ namespace lsm::detail {
 
 namespace lsm::io {
 
-/// Files in memory, gone with the object: for tests, and for databases that need not last. Behaves as a POSIX file
-/// system does, an unlinked file that lives on while it is open included; it has no symbolic links, and renames no
-/// directories. "." and "/" exist.
+/// Keeps files in memory, for as long as the object lives: for tests, and for databases that need not persist. Behaves
+/// like a POSIX file system (an unlinked file, for example, exists while it is open), but has no symbolic links and
+/// does not rename directories. The directories "." and "/" always exist.
 class memory_file_system final : public file_system {
 public:
     result<handle> open(std::string_view path, open_mode mode) override {
@@ -42,10 +42,11 @@ public:
         const std::string name = normal(path);
         const auto found = files_.find(name);
         if (mode == open_mode::create_exclusive) {
-            if (const int problem = cannot_create(name); problem != 0) return detail::system_failure("open", problem);
+            if (const int sys = creation_error(name); sys != 0) return detail::system_failure("open", sys);
+            // Opened before it gets its name: if that throws, there is no file. merge() allocates nothing.
             decltype(files_) fresh;
             const handle out = opened(fresh.emplace(name, new_file()).first->second, true);
-            files_.merge(fresh);  // takes no memory: there is a file only if it is open
+            files_.merge(fresh);
             return out;
         }
         if (directories_.contains(name)) return detail::failure(errc::invalid_argument, "not a regular file");
@@ -117,11 +118,11 @@ public:
         const std::string source = normal(from), target = normal(to);
         const auto moved = files_.find(source);
         if (moved == files_.end()) return detail::system_failure("rename", ENOENT);
-        if (const int problem = cannot_create(target); problem != 0 && !files_.contains(target))
-            return detail::system_failure("rename", problem == EEXIST ? EISDIR : problem);
-        auto& there = files_[target];
-        if (there == moved->second) return {};  // two names of one file, or one name twice: nothing happens
-        there = moved->second;
+        if (const int sys = creation_error(target); sys != 0 && !files_.contains(target))
+            return detail::system_failure("rename", sys == EEXIST ? EISDIR : sys);
+        auto& replaced = files_[target];
+        if (replaced == moved->second) return {};  // both are names of one file, or the same name: nothing happens
+        replaced = moved->second;
         files_.erase(moved);
         return {};
     }
@@ -130,7 +131,7 @@ public:
         const std::string target = normal(to);
         const auto found = files_.find(normal(from));
         if (found == files_.end()) return detail::system_failure("link", ENOENT);
-        if (const int problem = cannot_create(target); problem != 0) return detail::system_failure("link", problem);
+        if (const int sys = creation_error(target); sys != 0) return detail::system_failure("link", sys);
         files_.emplace(target, found->second);
         return {};
     }
@@ -142,7 +143,7 @@ public:
     result<void> make_directory(std::string_view path) override {
         const std::lock_guard guard(mutex_);
         const std::string name = normal(path);
-        if (const int problem = cannot_create(name); problem != 0) return detail::system_failure("mkdir", problem);
+        if (const int sys = creation_error(name); sys != 0) return detail::system_failure("mkdir", sys);
         directories_.insert(name);
         return {};
     }
@@ -163,7 +164,7 @@ public:
             for (const auto& [name, data] : files_) add(name);
             for (const auto& name : directories_) add(name);
         }
-        for (const auto& name : names) each(name);
+        for (const auto& name : names) each(name);  // unlocked, since it may use the file system
         return {};
     }
 
@@ -172,7 +173,7 @@ public:
         const std::string name = normal(path);
         if (directories_.contains(name)) return detail::failure(errc::invalid_argument, "not a regular file");
         if (!files_.contains(name)) {
-            if (const int problem = cannot_create(name); problem != 0) return detail::system_failure("open", problem);
+            if (const int sys = creation_error(name); sys != 0) return detail::system_failure("open", sys);
             files_.emplace(name, new_file());
         }
         const contents& data = files_.at(name);
@@ -197,8 +198,8 @@ private:
     static std::string normal(std::string_view path) { return detail::normal_path(path); }
     static std::string parent(const std::string& name) { return std::string(detail::parent_directory(name)); }
 
-    // The errno with which a new name is refused, or 0.
-    [[nodiscard]] int cannot_create(const std::string& name) const {
+    // The errno with which the file system refuses to create `name`, or 0.
+    [[nodiscard]] int creation_error(const std::string& name) const {
         if (files_.contains(name) || directories_.contains(name)) return EEXIST;
         if (name.empty()) return ENOENT;
         if (files_.contains(parent(name))) return ENOTDIR;

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -20,11 +21,11 @@
 
 namespace lsm::io {
 
-/// The system's files. Holds nothing; every descriptor is close-on-exec.
+/// The files of the operating system. Has no state. Every descriptor is close-on-exec.
 class posix_file_system final : public file_system {
 public:
     result<handle> open(std::string_view path, open_mode mode) override {
-        // Without O_NONBLOCK a FIFO would hold us up before we can see that it is no regular file.
+        // Without O_NONBLOCK, opening a FIFO would block before its type can be checked.
         int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
         switch (mode) {
             case open_mode::read: flags |= O_RDONLY; break;
@@ -56,8 +57,8 @@ public:
         if (::fstat(file, &about) != 0) return detail::system_failure("fstat", errno);
         return static_cast<std::uint64_t>(about.st_size);
     }
-    // The inode alone would not do: the next file often gets that of the one that has just gone. ctime would be changed
-    // by a link.
+    // The inode number is not enough: a new file often gets that of a file that was just deleted. The time is mtime,
+    // since a link changes ctime.
     result<file_identity> identity(handle file) override {
         struct stat about;
         if (::fstat(file, &about) != 0) return detail::system_failure("fstat", errno);
@@ -81,7 +82,7 @@ public:
     }
 
     result<void> allocate(handle file, std::uint64_t size) override {
-        // Beyond the limit there is a signal, and not only an error.
+        // Beyond the limit, the system call would not only fail but also raise SIGXFSZ.
         rlimit most;
         if (::getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur != RLIM_INFINITY && size > most.rlim_cur)
             return detail::system_failure("fallocate", EFBIG);
@@ -102,11 +103,13 @@ public:
     result<char*> map_to_write([[maybe_unused]] handle file, [[maybe_unused]] std::uint64_t offset,
                                [[maybe_unused]] std::uint64_t size) override {
 #if defined(MADV_POPULATE_WRITE)
+        // A mapping starts at a page; unmap() finds that page again from the address.
         const std::uint64_t lead = offset % page_bytes();
         const auto whole = static_cast<std::size_t>(lead + size);
         void* const mapped =
             ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_SHARED, file, static_cast<off_t>(offset - lead));
         if (mapped == MAP_FAILED) return detail::system_failure("mmap", errno);
+        // Faults in every page now, so that a full disk is an error here and not a SIGBUS at the first store.
         if (::madvise(mapped, whole, MADV_POPULATE_WRITE) != 0) {
             const int sys = errno;
             ::munmap(mapped, whole);
@@ -123,16 +126,10 @@ public:
     }
 
     result<void> rename(std::string_view from, std::string_view to) override {
-        const c_path source(from), target(to);
-        if (!source) return source.failure("rename");
-        if (!target) return target.failure("rename");
-        return checked("rename", ::rename(source.get(), target.get()));
+        return with_paths("rename", ::rename, from, to);
     }
     result<void> link(std::string_view from, std::string_view to) override {
-        const c_path source(from), target(to);
-        if (!source) return source.failure("link");
-        if (!target) return target.failure("link");
-        return checked("link", ::link(source.get(), target.get()));
+        return with_paths("link", ::link, from, to);
     }
     result<void> remove(std::string_view path) override {
         const c_path target(path);
@@ -163,7 +160,7 @@ public:
             return detail::system_failure("opendir", sys);
         }
         for (;;) {
-            errno = 0;
+            errno = 0;  // only errno distinguishes the end of the directory from an error
             const dirent* const entry = ::readdir(directory.get());
             if (entry == nullptr) return errno == 0 ? result<void>() : detail::system_failure("readdir", errno);
             const std::string_view name = entry->d_name;
@@ -182,7 +179,8 @@ public:
                 if (sys == EWOULDBLOCK) return detail::failure(errc::locked, "in use by another process or handle");
                 return detail::system_failure("flock", sys);
             }
-            // The lock is good only if the file that was locked still has the name.
+            // The lock counts only if the locked file still has the name: the file may have been removed or replaced
+            // after it was opened. If so, try again with the file that has the name now.
             struct stat locked, named;
             const bool known = ::fstat(*file, &locked) == 0 && ::lstat(c_path(path).get(), &named) == 0;
             if (known && locked.st_dev == named.st_dev && locked.st_ino == named.st_ino) return file;
@@ -190,11 +188,12 @@ public:
             ::close(*file);
             if (!known && sys != ENOENT) return detail::system_failure("stat", sys);
         }
-        return detail::failure(errc::locked, "the file is replaced all the time");
+        return detail::failure(errc::locked, "the file was replaced at every attempt to lock it");
     }
 
 private:
-    // A path with the zero behind it that system calls want, on the stack; false if no file can have it.
+    // A path as the null-terminated string that system calls take, on the stack. False if it is too long or contains a
+    // null byte.
     class c_path {
     public:
         explicit c_path(std::string_view path) noexcept {
@@ -230,6 +229,14 @@ private:
         return static_cast<std::size_t>(outcome);
     }
 
+    static result<void> with_paths(std::string_view operation, int (*call)(const char*, const char*),
+                                   std::string_view from, std::string_view to) {
+        const c_path source(from), target(to);
+        if (!source) return source.failure(operation);
+        if (!target) return target.failure(operation);
+        return checked(operation, call(source.get(), target.get()));
+    }
+
     static result<handle> open_descriptor(std::string_view path, int flags) {
         const c_path target(path);
         if (!target) return target.failure("open");
@@ -249,15 +256,15 @@ private:
         if (known && S_ISREG(about.st_mode)) return file;
         const int sys = errno;
         ::close(*file);
-        if (flags & O_EXCL) ::unlink(c_path(path).get());  // we made it
+        if (flags & O_EXCL) ::unlink(c_path(path).get());  // this call has created it
         if (!known) return detail::system_failure("fstat", sys);
         return detail::failure(errc::invalid_argument, "not a regular file");
     }
 };
 
-/// The file system that is used where options name no other.
+/// The file system that is used if options name none.
 [[nodiscard]] inline posix_file_system& default_file_system() noexcept {
-    // Never destroyed: a database or cursor that lives until the end of the program may outlive what is.
+    // Never destroyed: a database or cursor with static storage duration may be destroyed after any object that is.
     static union immortal {
         posix_file_system system;
         immortal() : system() {}

@@ -17,24 +17,23 @@
 
 namespace lsm::io {
 
-/// What becomes of the changes that no sync has made durable when the power goes. Where there is a choice `seed` makes
-/// it.
+/// Which of the unsynced changes survive a power cut. `seed` makes the choices that `survivors` leaves open.
 ///
-/// Of a file whatever was done since its last sync is open, sector by sector (512 bytes): each may have any of the
-/// contents that it went through since, or the front of a newer one and the rest of an older one. Its size is one of
-/// those that it went through. What the size covers and no sector does reads as zeros, and what was cut off does not
-/// come back.
+/// The bytes of a file are durable after a sync of the file. Until then, each sector (512 bytes) survives
+/// independently: with any of the contents that it has had since the last sync, or with the first bytes of a newer one
+/// and the rest of an older one. The size is one of those that the file has had since. Bytes within the size that no
+/// surviving write covers read as zeros. Truncated bytes do not come back.
 ///
-/// Of the names the changes since the last sync of their directory are open. File systems with one journal keep them in
-/// order (`prefix`); others need not (`some`): there a change survives without those before it, unless they were
-/// about the same names. A rename is one change, also from one directory to another. A directory that is lost takes
-/// along what is in it. Names are open also after a sync of the file that has the name.
+/// A name is durable after a sync of its directory; a sync of the file does not make it so. File systems with one
+/// journal keep the changes of names in order (`prefix`). Others need not (`some`): a change may then survive although
+/// an earlier one is lost, unless both are about the same name. A rename is one change, even between directories. With
+/// a directory, everything in it is lost.
 struct power_loss {
     enum class kind : unsigned char {
-        nothing,     ///< none of them survives
-        everything,  ///< all do
-        prefix,      ///< those up to some moment do, the last write among them perhaps in part
-        some,        ///< each by itself does or does not
+        nothing,     ///< no unsynced change survives
+        everything,  ///< all of them survive
+        prefix,      ///< those up to some moment survive, and perhaps a part of the write at that moment
+        some,        ///< each survives or is lost independently of the others
     };
     kind survivors = kind::some;
     std::uint64_t seed = 0;
@@ -44,8 +43,8 @@ struct power_loss {
 
 namespace lsm::detail {
 
-/// Random numbers that are the same everywhere: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
-/// generators, OOPSLA 2014).
+/// Pseudorandom numbers that are the same on every platform: SplitMix64 (Steele, Lea, Flood: Fast splittable
+/// pseudorandom number generators, OOPSLA 2014).
 class seeded_choice {
 public:
     explicit seeded_choice(std::uint64_t seed) noexcept : state_(seed) {}
@@ -56,9 +55,9 @@ public:
         z = (z ^ z >> 27) * 0x94d049bb133111eb;
         return z ^ z >> 31;
     }
-    /// 0 to bound - 1. Requires bound > 0.
+    /// A number from 0 to bound - 1. Requires bound > 0.
     std::uint64_t below(std::uint64_t bound) noexcept { return next() % bound; }
-    /// How many of `count` things in a row: often none or all.
+    /// A number from 0 to `count`, with a preference for 0 and `count`.
     std::size_t part_of(std::size_t count) noexcept {
         const auto choice = below(4);
         if (choice < 2) return choice == 0 ? 0 : count;
@@ -69,14 +68,15 @@ private:
     std::uint64_t state_;
 };
 
-/// A file's bytes on the disk, and what was done to it since they were synced.
+/// The durable bytes of a file, and the changes since the last sync. Each change has a time, later than that of every
+/// change before it.
 class unsynced_file {
 public:
     static constexpr std::size_t sector_bytes = 512;
 
     explicit unsynced_file(bytes durable = {}) : durable_(std::move(durable)), size_(durable_.size()) {}
 
-    /// As programs see it.
+    /// The size that programs see.
     [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
     void write(std::uint64_t time, std::uint64_t offset, bytes_view data) {
@@ -92,7 +92,7 @@ public:
         for (const change& c : changes_) apply(c, c.data.size(), durable_);
         changes_.clear();
     }
-    /// Some of what should have been synced is on the disk, and the rest never will be, whatever later syncs say.
+    /// Makes some of the changes durable and drops the others, so that a later sync does not write them.
     void fail_sync(seeded_choice& choose) {
         durable_ = some(choose);
         changes_.clear();
@@ -102,8 +102,29 @@ public:
         for (const change& c : changes_) to.push_back(c.time);
     }
 
-    [[nodiscard]] const bytes& nothing() const noexcept { return durable_; }
-    /// With what was done before `end`, and a piece of what was done then.
+    [[nodiscard]] const bytes& durable() const noexcept { return durable_; }
+    /// The bytes after a power cut; `end` is the moment that a `prefix` ends at.
+    [[nodiscard]] bytes after(io::power_loss::kind survivors, std::uint64_t end, seeded_choice& choose) const {
+        using kind = io::power_loss::kind;
+        switch (survivors) {
+            case kind::nothing: break;
+            case kind::everything: return prefix(UINT64_MAX, choose);
+            case kind::prefix: return prefix(end, choose);
+            case kind::some: return some(choose);
+        }
+        return durable_;
+    }
+
+private:
+    struct change {
+        std::uint64_t time;
+        std::uint64_t offset;
+        bytes data;
+        std::uint64_t size;  // of the file, after the change
+        bool shrinks;
+    };
+
+    // With the changes before `end`, and a part of the write at that time.
     [[nodiscard]] bytes prefix(std::uint64_t end, seeded_choice& choose) const {
         bytes out = durable_;
         for (const change& c : changes_) {
@@ -113,17 +134,20 @@ public:
         }
         return out;
     }
+    // With some of the changes in each sector, and one of the sizes.
     [[nodiscard]] bytes some(seeded_choice& choose) const {
         struct fate {
-            std::size_t changes;  // so many have reached the sector,
-            std::size_t torn;     // and so many bytes of the one behind them
+            std::size_t changes;  // how many changes reached the sector whole
+            std::size_t torn;     // and how many bytes of the next one
         };
-        std::map<std::uint64_t, fate> fates;
+        std::map<std::uint64_t, fate> fates;  // of sectors, by number
         const std::size_t resizes = choose.part_of(changes_.size());
         bytes out = durable_;
         for (std::size_t i = 0; i < changes_.size(); ++i) {
             const change& c = changes_[i];
+            // Cut now, so that a later write beyond the new end cannot bring the old bytes back.
             if (c.shrinks && i < resizes && out.size() > c.size) out.resize(static_cast<std::size_t>(c.size));
+            // Sector by sector: each decides once, at its first write, how many of the changes reach it.
             for (std::size_t done = 0; done < c.data.size();) {
                 const std::uint64_t at = c.offset + done;
                 const auto piece = std::min<std::size_t>(c.data.size() - done, sector_bytes - at % sector_bytes);
@@ -139,19 +163,11 @@ public:
                 done += piece;
             }
         }
+        // The size survives independently of the bytes.
         const std::uint64_t size = resizes == 0 ? durable_.size() : changes_[resizes - 1].size;
         out.resize(static_cast<std::size_t>(size));
         return out;
     }
-
-private:
-    struct change {
-        std::uint64_t time;
-        std::uint64_t offset;
-        bytes data;
-        std::uint64_t size;  // of the file, afterwards
-        bool shrinks;
-    };
 
     static void put(bytes_view data, std::uint64_t offset, bytes& into) {
         const auto start = static_cast<std::size_t>(offset);
@@ -164,18 +180,18 @@ private:
     }
 
     bytes durable_;
-    std::vector<change> changes_;
+    std::vector<change> changes_;  // since the last sync, in order
     std::uint64_t size_;
 };
 
-/// Which changes of files and names are on the disk and which are not. Paths are normal ones; only changes that were
-/// made come here.
+/// The durable files and names of a disk, and the changes that are not durable yet. Requires paths as normal_path()
+/// returns them, and changes that a file system has accepted.
 class change_journal {
 public:
     using file = std::shared_ptr<unsynced_file>;
-    /// What has a name: a file, a directory, or nothing.
+    /// What a name stands for: a file, a directory, or nothing.
     struct node {
-        bool there = false;
+        bool exists = false;
         file contents = nullptr;  // null for a directory
 
         friend bool operator==(const node&, const node&) = default;
@@ -203,57 +219,37 @@ public:
     void write(unsynced_file& to, std::uint64_t offset, bytes_view data) { to.write(++time_, offset, data); }
     void resize(unsynced_file& of, std::uint64_t size) { of.resize(++time_, size); }
 
-    /// Makes the changes of names in a directory durable; where one of them is a rename from or to another directory,
-    /// those before it there, too.
+    /// Makes the changes of names in a directory durable. If one of them is a rename from or to another directory,
+    /// makes the earlier changes there durable too.
     void sync_directory(const std::string& path) {
         std::set<std::string, std::less<>> directories{path};
+        // From the last change to the first, since a rename adds its other directory for the changes before it.
         for (auto at = changes_.rbegin(); at != changes_.rend(); ++at) {
             const auto inside = [&](const auto& n) { return directories.contains(parent_directory(n.first)); };
             at->synced = std::any_of(at->nodes.begin(), at->nodes.end(), inside);
             if (at->synced)
-                for (const auto& [name, what] : at->nodes) directories.emplace(parent_directory(name));
+                for (const auto& [name, entry] : at->nodes) directories.emplace(parent_directory(name));
         }
         for (const change& c : changes_)
             if (c.synced) apply(c, durable_);
         std::erase_if(changes_, [](const change& c) { return c.synced; });
     }
 
-    /// The journal of the disk after a power cut: everything in it is durable.
+    /// The journal of the disk after a power cut. Everything in it is durable. `loss` and `seed` together make the
+    /// choices.
     [[nodiscard]] change_journal after(io::power_loss loss, std::uint64_t seed) const {
-        using kind = io::power_loss::kind;
         seeded_choice choose(seed ^ seeded_choice(loss.seed).next());
-        const std::uint64_t end = loss.survivors == kind::prefix ? moment(choose) : 0;
-        auto left = durable_;
-        std::set<std::string, std::less<>> lost;
-        const std::uint64_t odds = choose.below(5);  // in quarters
-        for (const change& c : changes_) {
-            bool survives = loss.survivors == kind::everything || (loss.survivors == kind::prefix && c.time < end);
-            if (loss.survivors == kind::some) {
-                const auto depends = [&](const auto& n) { return lost.contains(n.first); };
-                survives = choose.below(4) < odds && std::none_of(c.nodes.begin(), c.nodes.end(), depends);
-            }
-            if (survives) apply(c, left);
-            if (!survives)
-                for (const auto& [name, what] : c.nodes) lost.insert(name);
-        }
+        const std::uint64_t end = loss.survivors == io::power_loss::kind::prefix ? moment(choose) : 0;
         change_journal out;
-        std::map<const unsynced_file*, file> files;
-        for (const auto& [path, what] : left) {
+        std::map<const unsynced_file*, file> copies;  // one for each file, whatever number of names it has
+        for (const auto& [path, old] : surviving_names(loss.survivors, end, choose)) {
+            // With a directory, what is in it is lost. The map has the directory before its entries.
             const std::string_view parent = parent_directory(path);
             if (parent != "." && parent != "/" && !out.names_.contains(std::string(parent))) continue;
             node fresh{true};
-            if (const unsynced_file* const old = what.contents.get()) {
-                auto& copy = files[old];
-                if (!copy) {
-                    bytes contents;
-                    switch (loss.survivors) {
-                        case kind::nothing: contents = old->nothing(); break;
-                        case kind::everything: contents = old->prefix(UINT64_MAX, choose); break;
-                        case kind::prefix: contents = old->prefix(end, choose); break;
-                        case kind::some: contents = old->some(choose); break;
-                    }
-                    copy = std::make_shared<unsynced_file>(std::move(contents));
-                }
+            if (old.contents) {
+                file& copy = copies[old.contents.get()];
+                if (!copy) copy = std::make_shared<unsynced_file>(old.contents->after(loss.survivors, end, choose));
                 fresh.contents = copy;
             }
             out.names_.emplace_hint(out.names_.end(), path, std::move(fresh));
@@ -262,31 +258,32 @@ public:
         return out;
     }
 
-    /// Makes an empty file system show what is durable.
+    /// Copies the durable files and names to an empty file system.
     void copy_durable_to(io::memory_file_system& to) const {
         std::map<const unsynced_file*, std::string_view> first_names;
-        for (const auto& [path, what] : durable_) {
-            if (!what.contents) {
+        for (const auto& [path, entry] : durable_) {
+            if (!entry.contents) {
                 static_cast<void>(to.make_directory(path));
                 continue;
             }
-            const auto [known, is_new] = first_names.emplace(what.contents.get(), path);
+            // A file with several names is created at the first one and linked to the others.
+            const auto [known, is_new] = first_names.emplace(entry.contents.get(), path);
             if (!is_new) {
                 static_cast<void>(to.link(known->second, path));
                 continue;
             }
             const auto handle = to.open(path, io::open_mode::create_exclusive);
-            static_cast<void>(to.write_at(*handle, 0, what.contents->nothing()));
+            static_cast<void>(to.write_at(*handle, 0, entry.contents->durable()));
             static_cast<void>(to.close(*handle));
         }
     }
 
-    /// A hash of what is durable.
+    /// A hash of the durable files and names.
     [[nodiscard]] std::uint64_t fingerprint() const {
         std::uint64_t out = 0;
-        for (const auto& [path, what] : durable_) {
+        for (const auto& [path, entry] : durable_) {
             out = seeded_choice(out ^ xxh64(path)).next();
-            out = seeded_choice(out ^ (what.contents ? xxh64(what.contents->nothing()) : 1)).next();
+            out = seeded_choice(out ^ (entry.contents ? xxh64(entry.contents->durable()) : 1)).next();
         }
         return out;
     }
@@ -299,9 +296,9 @@ private:
     };
 
     static void apply(const change& c, std::map<std::string, node>& to) {
-        for (const auto& [name, what] : c.nodes) {
-            if (what.there)
-                to[name] = what;
+        for (const auto& [name, entry] : c.nodes) {
+            if (entry.exists)
+                to[name] = entry;
             else
                 to.erase(name);
         }
@@ -311,24 +308,45 @@ private:
         apply(changes_.back(), names_);
     }
 
-    // That of one of the changes that are open, or the one behind them all.
+    // The durable names, and those that unsynced changes leave.
+    [[nodiscard]] std::map<std::string, node> surviving_names(io::power_loss::kind survivors, std::uint64_t end,
+                                                              seeded_choice& choose) const {
+        using kind = io::power_loss::kind;
+        auto out = durable_;
+        std::set<std::string> lost;                  // a change of these names is lost, so later ones are too
+        const std::uint64_t odds = choose.below(5);  // of a change to survive, in quarters
+        for (const change& c : changes_) {
+            bool survives = survivors == kind::everything || (survivors == kind::prefix && c.time < end);
+            if (survivors == kind::some) {
+                const auto depends = [&](const auto& n) { return lost.contains(n.first); };
+                survives = choose.below(4) < odds && std::none_of(c.nodes.begin(), c.nodes.end(), depends);
+            }
+            if (survives)
+                apply(c, out);
+            else
+                for (const auto& [name, entry] : c.nodes) lost.insert(name);
+        }
+        return out;
+    }
+
+    // The time of one of the unsynced changes, or a time after all of them.
     [[nodiscard]] std::uint64_t moment(seeded_choice& choose) const {
         std::vector<std::uint64_t> times{time_ + 1};
         for (const change& c : changes_) times.push_back(c.time);
         std::set<const unsynced_file*> seen;
-        const auto add = [&](const node& what) {
-            if (what.contents && seen.insert(what.contents.get()).second) what.contents->add_times(times);
+        const auto add = [&](const node& n) {
+            if (n.contents && seen.insert(n.contents.get()).second) n.contents->add_times(times);
         };
-        for (const auto& [path, what] : names_) add(what);
-        for (const auto& [path, what] : durable_) add(what);
+        for (const auto& [path, entry] : names_) add(entry);
+        for (const auto& [path, entry] : durable_) add(entry);
         std::sort(times.begin(), times.end());
         return times[static_cast<std::size_t>(choose.below(times.size()))];
     }
 
     std::uint64_t time_ = 0;
     std::map<std::string, node> names_;    // as programs see them
-    std::map<std::string, node> durable_;  // as they are on the disk
-    std::vector<change> changes_;          // what lies between them, in order
+    std::map<std::string, node> durable_;  // as a power cut without survivors leaves them
+    std::vector<change> changes_;          // of names, from durable_ to names_, in order
 };
 
 }  // namespace lsm::detail

@@ -9,13 +9,15 @@
 
 namespace lsm::io {
 
-/// A new version of a file, written under a temporary name and put in place whole by commit(). Without commit(), or
-/// when that fails before its rename, the temporary file is removed and the target is as it was.
+/// A new version of a file: written under a temporary name, then renamed over the target by commit(). The destructor
+/// removes the temporary file unless it was renamed; the target is then unchanged. The file_system must outlive it.
 class replacement {
 public:
-    /// Creates `temporary`, which must not exist and must be in the directory of `target`.
+    /// Creates the file `temporary`. Requires that it is in the directory of `target`. Errors: exists, which names
+    /// `temporary`; those of file_system::open(), which name `target`.
     static result<replacement> create(file_system& fs, std::string_view temporary, std::string_view target) {
-        std::string from(temporary), to(target), file_name(target);  // before there is a handle that could be lost
+        // Copied first: if a copy throws, there is no open handle to leak.
+        std::string from(temporary), to(target), file_name(target);
         auto handle = fs.open(temporary, open_mode::create_exclusive);
         if (!handle) {
             const bool taken = handle.error().code == errc::exists;
@@ -36,11 +38,11 @@ public:
 
     /// The file to write to. Its errors name the target.
     [[nodiscard]] io::file& file() noexcept { return file_; }
-    /// Where it is until commit().
+    /// The path of the file until commit().
     [[nodiscard]] const std::string& temporary() const noexcept { return temporary_; }
 
-    /// Syncs, closes, renames, and syncs the directory. If only the last step fails the target is the new version, but
-    /// may be the old one after a crash: renamed() tells.
+    /// Syncs and closes the file, renames it, and syncs the directory. Errors name the target. If only the sync of the
+    /// directory fails, renamed() is true: the target is the new version, but after a crash it may be the old one.
     result<void> commit() {
         if (auto synced = file_.sync(); !synced) return synced;
         if (auto closed = file_.close(); !closed) return closed;
@@ -51,6 +53,7 @@ public:
         return synced;
     }
 
+    /// Whether the target is the new version.
     [[nodiscard]] bool renamed() const noexcept { return temporary_.empty(); }
 
 private:

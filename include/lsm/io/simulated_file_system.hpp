@@ -23,23 +23,23 @@
 
 namespace lsm::io {
 
-/// A disk in memory on which things go wrong when they are told to: power cuts that lose what was not synced, failing
-/// and full disks. For crash tests of programs that keep their files by way of a file_system.
+/// A simulated disk in memory, for crash tests of programs that access their files through a file_system. It can lose
+/// what was not synced in a power cut, fail operations, and be full.
 ///
-/// Everything is decided by seeds, so that a run of one thread repeats exactly. A program runs on it once, and at every
-/// operation one can look at the disks that a power cut would leave there:
+/// Seeds make all choices, so that a run of one thread can be repeated exactly. A test runs the program once and,
+/// before each operation, looks at disks that a power cut at this moment may leave:
 ///
 ///     lsm::io::simulated_file_system disk;
 ///     disk.before_each([&](const auto& next) {
 ///         if (!changes_disk(next.what)) return;
 ///         for (std::uint64_t seed = 0; seed < 10; ++seed) {
 ///             auto left = disk.after_power_loss({.seed = seed});   // a disk of its own
-///             check(left);                                         // opens the database on it, and compares
+///             check(left);                                         // opens the database on it and compares
 ///         }
 ///     });
 ///     run_program(disk);
 ///
-/// or it fails operation after operation, until a run comes to its end without:
+/// or runs the program again and again, failing one operation later each time, until a run meets no fault:
 ///
 ///     for (std::uint64_t k = 0;; ++k) {
 ///         lsm::io::simulated_file_system disk;
@@ -50,88 +50,91 @@ namespace lsm::io {
 ///         check(disk);
 ///     }
 ///
-/// What may be lost, and in which order, is said at power_loss. Any number of threads may use it. Behaves as
-/// memory_file_system otherwise.
+/// See power_loss for what may be lost, and in which order. In all else it behaves like memory_file_system.
+/// Thread-safe.
 class simulated_file_system final : public file_system {
 public:
+    /// An operation that is about to be performed.
     struct next_operation {
         operation what;
-        std::uint64_t number;   // of the operations before it
-        std::string_view path;  // of a file, the one that it was opened by; of a rename or link, the new one
+        std::uint64_t number;   // how many operations there were before it
+        std::string_view path;  // of a file, the path that it was opened by; of a rename or link, the new one
     };
 
     explicit simulated_file_system(std::uint64_t seed = 0) : simulated_file_system(seed, {}) {}
 
-    /// Calls `look` before each operation is done, in the thread that asks for it. It may look at this disk, and take
-    /// copies by after_power_loss(), but must not use it as a file system. Not to be set while it is used.
-    void before_each(std::function<void(const next_operation&)> look) { look_ = std::move(look); }
-    /// Operations so far, failed ones included.
+    /// Calls `observer` before each operation, in the thread that requests the operation. The observer may inspect this
+    /// disk and copy it with after_power_loss(), but must not use it as a file system. Requires that no other thread
+    /// uses the disk.
+    void before_each(std::function<void(const next_operation&)> observer) { observer_ = std::move(observer); }
+    /// The number of operations so far, failed ones included.
     [[nodiscard]] std::uint64_t operations() const {
         const std::lock_guard guard(mutex_);
         return operations_;
     }
 
-    /// Adds a fault, which counts from now on.
-    void inject(const fault& what) {
+    /// Adds a fault, which counts operations from now on.
+    void inject(const fault& fault) {
         const std::lock_guard guard(mutex_);
-        faults_.add(what);
+        faults_.add(fault);
     }
     void clear_faults() {
         const std::lock_guard guard(mutex_);
         faults_.clear();
     }
-    /// Operations that failed or were cut short by a fault.
+    /// The number of operations that a fault made fail or cut short.
     [[nodiscard]] std::uint64_t faults_met() const {
         const std::lock_guard guard(mutex_);
         return faults_.met();
     }
 
-    /// The disk has room for so many bytes of files: what would take more is ENOSPC, or a short write. Bytes are free
-    /// again when a file has lost its last name and is closed.
+    /// Limits the disk to `bytes` bytes of files. An operation that needs more fails with ENOSPC, or is a short write.
+    /// The bytes of a file are free again once it has no name left and is closed.
     void set_capacity(std::uint64_t bytes) {
         const std::lock_guard guard(mutex_);
         capacity_ = bytes;
     }
-    /// Bytes of files, unsynced ones included.
+    /// The number of bytes of files, unsynced ones included.
     [[nodiscard]] std::uint64_t used() const {
         const std::lock_guard guard(mutex_);
         return used_bytes();
     }
 
-    /// From now on map_to_write() gives memory. What is stored there is noticed at the next operation of the disk, as
-    /// one write; so no thread may be storing while another has an operation done, and what is stored after the file is
-    /// closed is nowhere.
+    /// Makes map_to_write() return memory from now on. The disk takes what was stored there as one write, at its next
+    /// operation. So no thread may store into the memory while another performs an operation, and what is stored after
+    /// the file is closed is lost.
     void offer_maps() {
         const std::lock_guard guard(mutex_);
         offers_maps_ = true;
     }
 
-    /// From now on, or after so many operations more, all operations fail with EIO, and nothing is done.
+    /// Cuts the power, at once or after that many more operations: every later operation fails with EIO and does
+    /// nothing.
     void lose_power(std::uint64_t after = 0) {
         const std::lock_guard guard(mutex_);
         power_ends_ = operations_ + after;
     }
-    /// As if it was not power that failed, but the program that was killed: nothing is lost, and what was not synced
-    /// still is not; handles and locks are no more.
+    /// As if the program had been killed: nothing is lost, and what was not synced stays unsynced. All handles and
+    /// locks become invalid.
     void restart_program() {
         const std::lock_guard guard(mutex_);
         restart();
     }
-    /// Power is back: files and names are what survived, handles and locks of before are no more. Faults and capacity
-    /// stay.
+    /// Cuts the power, if it is not cut yet, and restores it: only the files and names that survive `loss` are left.
+    /// All handles and locks become invalid. Faults and capacity stay.
     void reboot(power_loss loss = {}) {
         const std::lock_guard guard(mutex_);
         restart();
         journal_ = journal_.after(loss, seed_);
         show_durable();
     }
-    /// The disk as it would be after a power cut now and a reboot; without faults, of any capacity.
+    /// The disk as it would be after a power cut now and a reboot, without faults and with unlimited capacity.
     [[nodiscard]] simulated_file_system after_power_loss(power_loss loss = {}) const {
         const std::lock_guard guard(mutex_);
-        notice_stores();
+        record_stores();
         return simulated_file_system(seed_, journal_.after(loss, seed_));
     }
-    /// A hash of all durable names and bytes: to tell disks after a power cut from one another.
+    /// A hash of all durable names and bytes, to distinguish the disks that power cuts leave.
     [[nodiscard]] std::uint64_t fingerprint() const {
         const std::lock_guard guard(mutex_);
         return journal_.fingerprint();
@@ -164,7 +167,7 @@ public:
         return perform(operation::write, path_of(file), [&]() -> result<std::size_t> {
             data = data.substr(0, faults_.shortened(data.size()));
             if (unsynced* const to = contents(file)) {
-                const std::uint64_t missing = lacking(*to, offset + data.size());
+                const std::uint64_t missing = missing_space(*to, offset + data.size());
                 if (missing >= data.size() && missing != 0) return detail::system_failure("write", ENOSPC);
                 data.remove_suffix(static_cast<std::size_t>(missing));
             }
@@ -208,8 +211,8 @@ public:
     }
     void unmap(const char* mapped, std::uint64_t) noexcept override {
         const std::lock_guard guard(mutex_);
-        notice_stores();
-        maps_.remove_if([&](const stretch& s) { return s.memory.data() == mapped; });
+        record_stores();
+        maps_.remove_if([&](const mapped_range& m) { return m.memory.data() == mapped; });
     }
 
     result<void> rename(std::string_view from, std::string_view to) override {
@@ -273,15 +276,15 @@ private:
         std::string path;
         std::shared_ptr<unsynced> contents;
     };
-    // Of a file, mapped to be written to.
-    struct stretch {
-        stretch(handle of, std::uint64_t begin, const bytes& contents)
-            : file(of), offset(begin), memory(contents), noticed(contents) {}
+    // A range of a file that is mapped to be written to.
+    struct mapped_range {
+        mapped_range(handle of, std::uint64_t begin, const bytes& contents)
+            : file(of), offset(begin), memory(contents), recorded(contents) {}
 
         handle file;
         std::uint64_t offset;
-        bytes memory;
-        bytes noticed;
+        bytes memory;    // what the program stores into
+        bytes recorded;  // its contents when record_stores() last ran
     };
 
     simulated_file_system(std::uint64_t seed, detail::change_journal journal)
@@ -289,38 +292,40 @@ private:
         show_durable();
     }
     void restart() {
-        notice_stores();
+        record_stores();
         for (const auto& [number, file] : open_) static_cast<void>(files_->close(file.inner));
         open_.clear();
         power_ends_ = UINT64_MAX;
     }
     void show_durable() { journal_.copy_durable_to(files_.emplace()); }
 
+    // Performs an operation by `call`, which runs under the lock; a fault calls `failed` with its errno instead.
     template <class Call, class Failed>
-    auto perform(operation what, std::string_view path, Call call, Failed failed) -> decltype(call()) {
+    auto perform(operation op, std::string_view path, Call call, Failed failed) -> decltype(call()) {
         std::unique_lock guard(mutex_);
-        notice_stores();
+        record_stores();
         const std::uint64_t number = operations_++;
-        if (look_) {
+        if (observer_) {
+            // Unlocked, since the observer may inspect this disk.
             guard.unlock();
-            look_({what, number, path});
+            observer_({op, number, path});
             guard.lock();
         }
-        if (number >= power_ends_) return detail::system_failure(to_string(what), EIO);
-        if (const int sys = faults_.due(what); sys != 0) {
+        if (number >= power_ends_) return detail::system_failure(to_string(op), EIO);
+        if (const int sys = faults_.begin(op); sys != 0) {
             failed(sys);
-            return detail::system_failure(to_string(what), sys);
+            return detail::system_failure(to_string(op), sys);
         }
         return call();
     }
     template <class Call>
-    auto perform(operation what, std::string_view path, Call call) -> decltype(call()) {
-        return perform(what, path, call, [](int) {});
+    auto perform(operation op, std::string_view path, Call call) -> decltype(call()) {
+        return perform(op, path, call, [](int) {});
     }
 
-    result<void> sync(operation what, handle file) {
+    result<void> sync(operation op, handle file) {
         return perform(
-            what, path_of(file),
+            op, path_of(file),
             [&] {
                 auto done = files_->sync(inner(file));
                 if (done) contents(file)->sync();
@@ -333,7 +338,7 @@ private:
     template <class Call>
     result<void> resized(handle file, std::uint64_t size, Call call) {
         unsynced* const of = contents(file);
-        if (of != nullptr && lacking(*of, size) != 0) return detail::system_failure("resize", ENOSPC);
+        if (of != nullptr && missing_space(*of, size) != 0) return detail::system_failure("resize", ENOSPC);
         auto done = call();
         if (!done) return done;
         const auto now = files_->size(inner(file));
@@ -341,20 +346,22 @@ private:
         return done;
     }
 
-    // Makes writes of what was stored in maps since the last time; without power, too, as nothing told the program.
-    void notice_stores() const {
-        for (auto& [file, offset, memory, noticed] : maps_) {
+    // Turns what was stored into maps since the last call into one write for each map. Does so without power too: a
+    // store cannot fail, so the program has not learned of the power cut yet.
+    void record_stores() const {
+        for (auto& [file, offset, memory, recorded] : maps_) {
             const auto size = files_->size(inner(file));
-            if (!size) continue;
+            if (!size) continue;  // the file is closed
             std::size_t begin = 0;
+            // A file that was truncated since ends before the map.
             auto end = static_cast<std::size_t>(std::clamp(*size, offset, offset + memory.size()) - offset);
-            while (begin < end && memory[begin] == noticed[begin]) ++begin;
-            while (begin < end && memory[end - 1] == noticed[end - 1]) --end;
+            while (begin < end && memory[begin] == recorded[begin]) ++begin;
+            while (begin < end && memory[end - 1] == recorded[end - 1]) --end;
             if (begin == end) continue;
             const auto stored = bytes_view(memory).substr(begin, end - begin);
             static_cast<void>(files_->write_at(inner(file), offset + begin, stored));
             journal_.write(*contents(file), offset + begin, stored);
-            noticed = memory;
+            recorded = memory;
         }
     }
 
@@ -362,7 +369,7 @@ private:
         open_.emplace(next_, open_file{inner, std::string(path), std::move(contents)});
         return next_++;
     }
-    // What is not open is -1 to the memory file system, too.
+    // The handle in `files_`; -1, which is never open there, if `file` is not open.
     [[nodiscard]] handle inner(handle file) const {
         const auto found = open_.find(file);
         return found == open_.end() ? -1 : found->second.inner;
@@ -383,12 +390,12 @@ private:
         const auto add = [&](const unsynced* file) {
             if (file != nullptr && seen.insert(file).second) sum += file->size();
         };
-        for (const auto& [path, what] : journal_.names()) add(what.contents.get());
+        for (const auto& [path, node] : journal_.names()) add(node.contents.get());
         for (const auto& [number, file] : open_) add(file.contents.get());
         return sum;
     }
-    // The bytes that the disk has not got for a file of `size` bytes.
-    [[nodiscard]] std::uint64_t lacking(const unsynced& file, std::uint64_t size) const {
+    // How many bytes the disk is short of if `file` grows to `size` bytes.
+    [[nodiscard]] std::uint64_t missing_space(const unsynced& file, std::uint64_t size) const {
         if (capacity_ == UINT64_MAX || size <= file.size()) return 0;
         const std::uint64_t used = used_bytes();
         const std::uint64_t left = capacity_ > used ? capacity_ - used : 0;
@@ -399,17 +406,17 @@ private:
     mutable std::mutex mutex_;
     std::uint64_t seed_;
     detail::seeded_choice choose_;
-    // What was stored in maps changes these when someone looks.
+    // Mutable, since record_stores() also runs when the disk is only inspected.
     mutable detail::change_journal journal_;
     mutable std::optional<memory_file_system> files_;  // as programs see them
-    mutable std::list<stretch> maps_;
+    mutable std::list<mapped_range> maps_;
     std::map<handle, open_file> open_;
     handle next_ = 0;
     bool offers_maps_ = false;
 
-    std::function<void(const next_operation&)> look_;
+    std::function<void(const next_operation&)> observer_;
     std::uint64_t operations_ = 0;
-    std::uint64_t power_ends_ = UINT64_MAX;
+    std::uint64_t power_ends_ = UINT64_MAX;  // the number of the first operation without power
     std::uint64_t capacity_ = UINT64_MAX;
     detail::fault_schedule faults_;
 };

@@ -9,14 +9,14 @@
 
 namespace lsm::io {
 
-/// Where a stage writes its bytes, front to back. After an error nothing more is written to it.
+/// Receives the bytes that a stage writes, in order. After append() has failed, the stage writes nothing more.
 class sink {
 public:
     virtual ~sink() = default;
     virtual result<void> append(bytes_view data) = 0;
 };
 
-/// Appends to a string that lives elsewhere.
+/// Appends to a string, which must outlive the sink.
 template <class String = bytes>
 class string_sink final : public sink {
 public:
@@ -30,8 +30,8 @@ private:
     String* out_;
 };
 
-/// Appends to a file that lives elsewhere, and that is to be synced at the end: what comes is on its way to the disk
-/// meanwhile.
+/// Appends to a file, which must outlive the sink. For files that are synced once complete: starts writing the bytes to
+/// the disk as they arrive (file::start_sync()), so that the sync has less to wait for. Does not sync.
 class file_sink final : public sink {
 public:
     explicit file_sink(file& out) noexcept : out_(&out) {}
@@ -45,8 +45,8 @@ private:
     file* out_;
 };
 
-/// Gathers small pieces and passes them on in large ones. What is still gathered goes out with flush(), not on
-/// destruction.
+/// Collects small pieces in a buffer and passes them to another sink, which must outlive this one, in large ones.
+/// flush() passes on the rest; the destructor does not.
 template <class Alloc = std::allocator<std::byte>>
 class buffered_sink final : public sink {
 public:
