@@ -19,7 +19,8 @@ using alloc = logged_allocator<std::byte>;
 using logged_memtable = lsm::basic_memtable<lsm::policies<bytes, bytes, alloc>>;
 using typed_memtable = lsm::basic_memtable<lsm::policies<std::tuple<bytes, int>, bytes, alloc>>;
 
-// Calls `attempt` with a failing first, second, ... allocation until it gets through; returns how often it failed.
+// Calls `attempt` with its first allocation failing, then with its second, and so on until it succeeds, and `unchanged`
+// after each failure. Returns the number of failures.
 template <class Attempt, class Check>
 int fail_each_allocation(allocation_log& log, Attempt attempt, Check unchanged) {
     for (int failures = 0;; ++failures) {
@@ -78,7 +79,7 @@ TEST_CASE("memtable allocation: an overwrite that fails keeps the old value") {
     CHECK(log.live_bytes == 0);
 }
 
-TEST_CASE("memtable allocation: a key that must be encoded is memory of the allocator too") {
+TEST_CASE("memtable allocation: an encoded key takes its memory from the allocator too") {
     allocation_log log;
     {
         typed_memtable table{alloc(log)};
@@ -117,7 +118,7 @@ TEST_CASE("memtable allocation: a decode that fails leaks nothing") {
     CHECK(log.live_bytes == 0);
 }
 
-TEST_CASE("memtable allocation: a decode that is refused leaks nothing") {
+TEST_CASE("memtable allocation: a decode of a malformed dump leaks nothing") {
     allocation_log log;
     const bytes dump = raw_dump({{"a", bytes(4000, 'v')}, {"c", "1"}, {"b", "unsorted"}});
     CHECK(must_fail(logged_memtable::decode(dump, alloc(log))).code == lsm::errc::unsorted);
@@ -125,7 +126,7 @@ TEST_CASE("memtable allocation: a decode that is refused leaks nothing") {
     CHECK(log.live_bytes == 0);
 }
 
-TEST_CASE("memtable allocation: memory bytes are what the allocator gave for entries") {
+TEST_CASE("memtable allocation: memory_bytes is what the allocator gave for entries") {
     allocation_log log;
     logged_memtable table{alloc(log)};
     const auto own = log.live_bytes - table.memory_bytes();

@@ -18,7 +18,7 @@ using lsm::bytes;
 using lsm::memtable;
 using namespace lsm::test;
 
-TEST_CASE("memtable cursor: stands on the first entry when it is made") {
+TEST_CASE("memtable cursor: a new cursor stands on the first entry") {
     memtable table;
     table.put("b", "2");
     table.del("a");
@@ -46,7 +46,7 @@ TEST_CASE("memtable cursor: seek finds the first entry not below the key") {
     CHECK(at.status().has_value());
 }
 
-TEST_CASE("memtable cursor: backwards it passes every entry in descending order") {
+TEST_CASE("memtable cursor: walks backwards over every entry in descending order") {
     memtable table;
     raw_entries expected;
     for (int i = 0; i < 500; ++i) {
@@ -61,7 +61,7 @@ TEST_CASE("memtable cursor: backwards it passes every entry in descending order"
     CHECK(seen == expected);
 }
 
-TEST_CASE("memtable cursor: sees the entries of the moment it was made and outlives the memtable") {
+TEST_CASE("memtable cursor: shows the entries as they were when it was made and outlives the memtable") {
     std::optional<memtable> table(std::in_place);
     table->put("b", "old");
     table->put("c", "old");
@@ -69,12 +69,12 @@ TEST_CASE("memtable cursor: sees the entries of the moment it was made and outli
     const raw_entries before = {{"b", "old"}, {"c", "old"}, {"e", std::nullopt}};
     auto at = table->iter();
 
-    table->put("a", "added in front");
+    table->put("a", "added before");
     table->put("b", "overwritten");
     table->del("c");
     table->put("d", "added between");
     table->put("e", "put again");
-    table->put("f", "added behind");
+    table->put("f", "added after");
     CHECK(rest_of(table->iter()).size() == 6);
     table.reset();
 
@@ -95,7 +95,7 @@ TEST_CASE("memtable cursor: sees the entries of the moment it was made and outli
     CHECK_FALSE(at.valid());
 }
 
-TEST_CASE("memtable cursor: cursors of many moments each keep their own view") {
+TEST_CASE("memtable cursor: cursors made at different moments each keep their own view") {
     const auto seed = seed_or(77);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -116,7 +116,7 @@ TEST_CASE("memtable cursor: cursors of many moments each keep their own view") {
     for (auto& [at, expected] : views) check_random_walk(at, expected, false, random, 200);
 }
 
-TEST_CASE("memtable cursor: a copy moves on its own") {
+TEST_CASE("memtable cursor: a copy moves independently") {
     memtable table;
     for (const auto* const key : {"a", "b", "c"}) table.put(key, key);
     auto at = table.iter();

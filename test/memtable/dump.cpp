@@ -28,7 +28,7 @@ bytes dump_of_records(std::uint64_t count, const bytes& records) { return "MMT1"
 
 }  // namespace
 
-TEST_CASE("dump: the vector of the format page is read and written") {
+TEST_CASE("dump: the golden vector of the format page is read and written") {
     const bytes vector =
         unhex("4d4d5431 02000000 05000000 05000000 00 616c706861 6669727374 04000000 00000000 01 62657461");
     const memtable table = must(memtable::decode(vector));
@@ -45,7 +45,7 @@ TEST_CASE("dump: every truncation is short input") {
     }
 }
 
-TEST_CASE("dump: a wrong magic is told from a short one by length alone") {
+TEST_CASE("dump: four wrong bytes are a bad magic and fewer than four are short input") {
     const bytes dump = raw_dump({{"a", "value"}});
     for (std::size_t i = 0; i < 4; ++i) {
         bytes wrong = dump;
@@ -69,7 +69,7 @@ TEST_CASE("dump: keys that do not ascend are unsorted") {
     CHECK(decode_error(raw_dump({{"a", "1"}, {"c", "2"}, {"b", "3"}, {"d", "4"}})).code == errc::unsorted);
 }
 
-TEST_CASE("dump: bytes behind the last record are an error") {
+TEST_CASE("dump: bytes after the last record are an error") {
     for (const auto& entries : {raw_entries{}, raw_entries{{"", std::nullopt}}, raw_entries{{"a", "b"}, {"c", "d"}}}) {
         const bytes dump = raw_dump(entries);
         CHECK(decode_error(dump + bytes(1, '\0')).code == errc::trailing_bytes);
@@ -77,7 +77,7 @@ TEST_CASE("dump: bytes behind the last record are an error") {
     }
 }
 
-TEST_CASE("dump: the checks of a record come in the order of the format page") {
+TEST_CASE("dump: a record is checked in the order of the format page") {
     constexpr std::uint64_t far_too_long = 0xffff'ffff;
     const bytes first = raw_record({"m", "value"});
     struct bad_record {
@@ -85,8 +85,8 @@ TEST_CASE("dump: the checks of a record come in the order of the format page") {
         errc code;
     };
     const std::vector<bad_record> records = {
-        {raw_record(1, 1, 2, "ab").substr(0, 8), errc::short_input},  // a header cut in front of a bad type
-        {raw_record(far_too_long, 5, 2, "a"), errc::bad_type},        // bad type, tombstone or not, and too long
+        {raw_record(1, 1, 2, "ab").substr(0, 8), errc::short_input},  // a header that ends before its bad type
+        {raw_record(far_too_long, 5, 2, "a"), errc::bad_type},        // bad type, with a value length, and too long
         {raw_record(1, 0, 255, "a"), errc::bad_type},                 // bad type and unsorted
         {raw_record(far_too_long, 1, 1, "a"), errc::bad_tombstone},   // tombstone with a value, and too long
         {raw_record(1, 1, 1, "av"), errc::bad_tombstone},             // tombstone with a value, and unsorted
@@ -98,29 +98,29 @@ TEST_CASE("dump: the checks of a record come in the order of the format page") {
     for (const auto& [raw, code] : records) {
         INFO(lsm::hex(raw));
         CHECK(decode_error(dump_of_records(2, first + raw)).code == code);
-        // What comes behind the record is not looked at.
+        // What follows the record is not checked.
         if (code != errc::short_input) CHECK(decode_error(dump_of_records(9, first + raw + "x")).code == code);
     }
     CHECK(decode_error(dump_of_records(1, first + raw_record(1, 1, 1, "av"))).code == errc::trailing_bytes);
 }
 
-TEST_CASE("dump: an error tells the offset of the record it is in") {
+TEST_CASE("dump: an error names the offset of its record") {
     const bytes first = raw_record({"b", "value"});
     const auto at_second = "offset " + std::to_string(8 + first.size()) + ":";
     for (const auto& second : {raw_record(1, 0, 7, "c"), raw_record(1, 2, 1, "cvv"), raw_record({"a", ""})})
         CHECK(decode_error(dump_of_records(2, first + second)).what.starts_with(at_second));
 }
 
-TEST_CASE("dump: a count beyond the records is short input and costs nothing") {
+TEST_CASE("dump: a count larger than the number of records is short input") {
     CHECK(decode_error(dump_of_records(0xffff'ffff, "")).code == errc::short_input);
     CHECK(decode_error(dump_of_records(3, raw_records({{"a", "1"}, {"b", "2"}}))).code == errc::short_input);
 }
 
-TEST_CASE("dump: a file is read as the same bytes in memory are") {
+TEST_CASE("dump: a file decodes to the same memtable as its bytes in memory") {
     memtable table;
     for (int i = 0; i < 3000; ++i) table.put("key" + std::to_string(i), bytes(static_cast<std::size_t>(i % 97), 'v'));
     table.put("larger than any buffer", bytes(200'000, 'L'));
-    table.put("zzz behind the large one", "value");
+    table.put("zzz after the large one", "value");
     const bytes dump = table.encode();
 
     lsm::io::memory_file_system fs;
@@ -129,7 +129,7 @@ TEST_CASE("dump: a file is read as the same bytes in memory are") {
     CHECK(must(memtable::decode(lsm::io::input<>(file, dump.size()))).encode() == dump);
 }
 
-TEST_CASE("dump: an error of the disk is reported as such and never as a defect or an end") {
+TEST_CASE("dump: a read error is reported as io and never as a defect or an end") {
     memtable table;
     for (int i = 0; i < 20'000; ++i) table.put("key" + std::to_string(i), "value");
     const bytes dump = table.encode();

@@ -16,8 +16,8 @@ using core = lsm::detail::memtable_core<std::allocator<std::byte>>;
 using cursor = lsm::detail::memtable_cursor<std::allocator<std::byte>>;
 using lsm::bytes;
 
-// Keys that begin as expected, are a part of that, lie below and above, and have the least and the greatest bytes
-// behind.
+// A key that begins with the expected prefix or a part of it, or sorts before or after it, and may go on with the
+// smallest and the greatest bytes.
 bytes some_key(std::mt19937_64& random, const bytes& expected) {
     bytes out = expected.substr(0, random() % 3 == 0 ? random() % (expected.size() + 1) : expected.size());
     if (random() % 4 == 0 && !out.empty()) out.back() = static_cast<char>(out.back() + (random() % 2 == 0 ? 1 : -1));
@@ -30,13 +30,13 @@ bytes some_key(std::mt19937_64& random, const bytes& expected) {
 
 }  // namespace
 
-TEST_CASE("memtable: whatever keys are expected to begin with it is in the order of the keys and finds them") {
+TEST_CASE("memtable: any expected prefix leaves the entries in key order and every key findable") {
     const auto expected = GENERATE(bytes(), bytes("k"), bytes("customer/0000"), bytes(3, '\xff'), bytes(9, '\0'));
     const auto seed = lsm::test::seed_or(20);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
     const auto table = std::make_shared<core>(std::allocator<std::byte>());
-    table->expect(expected);
+    table->expect_prefix(expected);
     std::map<bytes, bytes> model;
     for (lsm::detail::sequence n = 1; n <= 3000; ++n) {
         const bytes key = some_key(random, expected);
@@ -60,14 +60,14 @@ TEST_CASE("memtable: whatever keys are expected to begin with it is in the order
         const auto* const found = table->find(key, lsm::detail::newest_sequence);
         REQUIRE((found != nullptr) == (there != model.end()));
         if (found != nullptr) REQUIRE(found->entry().value == there->second);
-        const auto behind = model.lower_bound(key);
+        const auto lower = model.lower_bound(key);
         at.seek(key);
-        REQUIRE(at.valid() == (behind != model.end()));
-        if (at.valid()) REQUIRE(at.key() == behind->first);
+        REQUIRE(at.valid() == (lower != model.end()));
+        if (at.valid()) REQUIRE(at.key() == lower->first);
     }
 }
 
-TEST_CASE("memtable: knows what all its keys begin with") {
+TEST_CASE("memtable: common_prefix is the longest prefix that all keys share") {
     core table({});
     CHECK(table.common_prefix().empty());
     const auto add = [&](lsm::bytes_view key) { table.add(key, {lsm::entry_type::value, ""}, 1); };

@@ -9,12 +9,12 @@
 #include "support/catch.hpp"
 #include "support/raw_bytes.hpp"
 
-// Counts what goes past the allocators of the stages. The only file of its executable that may replace these.
+// Counts allocations that bypass a memtable's allocator. No other file of this executable may replace the operators.
 namespace {
 std::atomic<std::size_t> news = 0;
 }
 
-// All forms but the aligned ones, since a sanitizer's own forms must not meet ours.
+// All forms except the aligned ones: memory from a form of ours must not be freed by one of a sanitizer's.
 #define LSM_TEST_NOINLINE __attribute__((noinline))
 LSM_TEST_NOINLINE void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
     ++news;
@@ -48,7 +48,7 @@ std::size_t news_in(const auto& work) {
 
 }  // namespace
 
-TEST_CASE("memtable memory: the count of operator new counts") {
+TEST_CASE("memtable memory: the counter of operator new counts") {
     CHECK(news_in([] { ::operator delete(::operator new(1)); }) == 1);
 }
 

@@ -21,7 +21,7 @@ using lsm::bytes;
 using lsm::memtable;
 using namespace lsm::test;
 
-TEST_CASE("memtable: an empty one is a dump of 8 bytes") {
+TEST_CASE("memtable: an empty memtable has a dump of 8 bytes") {
     const memtable table;
     CHECK(table.encode() == std::string("MMT1\0\0\0\0", 8));
     CHECK(table.size_bytes() == 8);
@@ -38,7 +38,7 @@ TEST_CASE("memtable: an overwrite keeps one entry with the newest value") {
     CHECK(table.size_bytes() == table.encode().size());
 }
 
-TEST_CASE("memtable: get tells found and tombstone and absent apart") {
+TEST_CASE("memtable: get distinguishes found and tombstone and absent") {
     memtable table;
     table.put("found", "value");
     table.put("empty value", "");
@@ -93,8 +93,8 @@ TEST_CASE("memtable: keys are ordered by unsigned bytes with the empty key first
     CHECK(seen == ordered);
 }
 
-TEST_CASE("memtable: keys that agree in their first bytes are told apart by the rest and by their length") {
-    // Zeros at the end of a key are what a fixed-width prefix of it cannot tell from its end.
+TEST_CASE("memtable: keys that start alike are distinguished by the rest and by their length") {
+    // A fixed-width prefix cannot distinguish zeros at the end of a key from the end itself.
     memtable table;
     std::map<bytes, bytes> expected;
     for (const auto* const stem : {"", "abcdefg", "abcdefgh", "abcdefghi"})
@@ -114,7 +114,7 @@ TEST_CASE("memtable: keys that agree in their first bytes are told apart by the 
     CHECK_FALSE(at.valid());
 }
 
-TEST_CASE("memtable: its dump of fifty entries comes back the same") {
+TEST_CASE("memtable: the dump of fifty entries decodes to the same entries") {
     memtable table;
     for (int i = 0; i < 50; ++i) {
         const auto key = "key" + std::to_string(i);
@@ -133,7 +133,7 @@ TEST_CASE("memtable: its dump of fifty entries comes back the same") {
     CHECK(back.get("key4") == memtable::lookup("value16"));
 }
 
-TEST_CASE("memtable: random operations agree with a map and the size is always that of the dump") {
+TEST_CASE("memtable: random operations agree with a map and size_bytes is always the length of the dump") {
     const auto seed = seed_or(20240117);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -172,8 +172,9 @@ TEST_CASE("memtable: random operations agree with a map and the size is always t
     }
 }
 
-TEST_CASE("memtable: keys in ascending and descending and mixed runs are all kept") {
-    // The way to the last write is remembered, so runs in order and what breaks them are different paths.
+TEST_CASE("memtable: ascending and descending and mixed runs of keys are all kept") {
+    // The path of the last write is reused for a key that follows, so ascending runs and breaks in them are different
+    // cases.
     memtable table;
     std::map<bytes, std::optional<bytes>> model;
     const auto put = [&](int i) {
@@ -191,7 +192,7 @@ TEST_CASE("memtable: keys in ascending and descending and mixed runs are all kep
     CHECK(table.len() == model.size());
 }
 
-TEST_CASE("memtable: views of values stay good while more is written") {
+TEST_CASE("memtable: views of values stay valid while more is written") {
     memtable table;
     table.put("key", "the first value");
     const auto early = table.get("key");
@@ -200,7 +201,7 @@ TEST_CASE("memtable: views of values stay good while more is written") {
     CHECK(early.value() == "the first value");
 }
 
-TEST_CASE("memtable: values of megabytes are kept beside small ones") {
+TEST_CASE("memtable: keys and values of megabytes are kept with small ones") {
     memtable table;
     const bytes large(3 << 20, 'L');
     table.put("large", large);
@@ -213,7 +214,7 @@ TEST_CASE("memtable: values of megabytes are kept beside small ones") {
     CHECK(table.memory_bytes() < 2 * large.size() + (2 << 20));
 }
 
-TEST_CASE("memtable: a moved one takes its entries along and the target can be assigned again") {
+TEST_CASE("memtable: a move takes the entries along and the source can be assigned again") {
     memtable from;
     from.put("key", "value");
     memtable to = std::move(from);
@@ -248,8 +249,8 @@ TEST_CASE("memtable: encode reports the error of its sink and stops writing") {
     }
 }
 
-TEST_CASE("memtable: a dump that is written while entries are added has as many entries as it says") {
-    // A sink that writes to the table stands for a writing thread, at the worst of moments.
+TEST_CASE("memtable: a dump written while entries are added has as many entries as its count") {
+    // A sink that writes to the memtable acts as another thread would at the worst moment.
     memtable table;
     for (const auto* const key : {"a", "b", "c"}) table.put(key, "value");
     struct meddling final : lsm::io::sink {
@@ -258,8 +259,8 @@ TEST_CASE("memtable: a dump that is written while entries are added has as many 
             written += data;
             if (std::exchange(first, false)) {
                 table.put("b", "a longer value");
-                table.put("d", "added behind");
-                table.put("0", "added in front");
+                table.put("d", "added after");
+                table.put("0", "added before");
             }
             return {};
         }

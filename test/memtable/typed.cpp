@@ -24,7 +24,7 @@ struct point {
 
 }  // namespace
 
-TEST_CASE("typed memtable: signed keys are in numeric order and come back as numbers") {
+TEST_CASE("typed memtable: signed keys are in numeric order and are returned as numbers") {
     lsm::basic_memtable<lsm::policies<std::int32_t, point>> table;
     const std::vector<std::int32_t> ordered = {std::numeric_limits<std::int32_t>::min(), -70'000, -1, 0, 1, 256, 70'000,
                                                std::numeric_limits<std::int32_t>::max()};
@@ -66,7 +66,7 @@ TEST_CASE("typed memtable: tuples are ordered element by element") {
     CHECK(seen == ordered);
 }
 
-TEST_CASE("typed memtable: its dump comes back and is the same in bytes") {
+TEST_CASE("typed memtable: a dump holds the encoded entries and decodes to the same ones") {
     using table_type = lsm::basic_memtable<lsm::policies<std::uint32_t, std::uint16_t>>;
     table_type table;
     table.put(7, 513);
@@ -77,7 +77,7 @@ TEST_CASE("typed memtable: its dump comes back and is the same in bytes") {
     CHECK(back.get(258).tombstone());
 }
 
-TEST_CASE("typed memtable: decode refuses what is no key or value of its types") {
+TEST_CASE("typed memtable: decode refuses bytes that are not a key or value of its types") {
     using table_type = lsm::basic_memtable<lsm::policies<std::uint32_t, std::uint16_t>>;
     CHECK(must_fail(table_type::decode(raw_dump({{"1234", "12"}, {"1235x", "12"}}))).code == errc::bad_key);
     CHECK(must_fail(table_type::decode(raw_dump({{"1234", "12"}, {"1235", "123"}}))).code == errc::bad_value);

@@ -17,14 +17,14 @@ using lsm::errc;
 using lsm::wal::recovery;
 using namespace lsm::test;
 
-TEST_CASE("log damage: every truncation is a torn tail behind an intact prefix that is continued") {
+TEST_CASE("log damage: every truncation is a torn tail after an intact prefix that a writer continues") {
     const auto log = five_records();
     const bytes added = raw_batch({{"added", "afterwards"}});
     for (std::size_t length = 0; length <= log.raw.size(); ++length) {
         for (const std::size_t zeros : {0u, 100u}) {
             INFO("length " << length << " and zeros " << zeros);
             const bytes cut = log.raw.substr(0, length) + bytes(zeros, '\0');
-            // A record that ends in zeros is whole again when only those were cut.
+            // If only zeros at the end of a record were cut, the zeros after the cut make it whole again.
             std::size_t whole = log.whole_in(length);
             if (cut.starts_with(log.raw.substr(0, log.starts[std::min(whole + 1, log.payloads.size())])))
                 whole = std::min(whole + 1, log.payloads.size());
@@ -45,7 +45,7 @@ TEST_CASE("log damage: every truncation is a torn tail behind an intact prefix t
     }
 }
 
-TEST_CASE("log damage: every bit flip in front of the last record is reported and in the last never read") {
+TEST_CASE("log damage: every bit flip is reported before the last record and never read in the last") {
     const auto log = five_records();
     for (std::size_t at = 0; at < log.raw.size(); ++at)
         for (int bit = 0; bit < 8; ++bit) {
@@ -63,7 +63,7 @@ TEST_CASE("log damage: every bit flip in front of the last record is reported an
             REQUIRE(absolute.records == log.first(hit));
             REQUIRE(absolute.failure);
 
-            // Only the record that was hit is lost.
+            // Salvage loses only the damaged record.
             auto expected = log.payloads;
             expected.erase(expected.begin() + static_cast<std::ptrdiff_t>(hit));
             const auto salvaged = read_log(flipped, recovery::salvage);
@@ -73,7 +73,7 @@ TEST_CASE("log damage: every bit flip in front of the last record is reported an
         }
 }
 
-TEST_CASE("log damage: a refused log is left as it is by a writer") {
+TEST_CASE("log damage: a writer that refuses a log leaves it unchanged") {
     const auto log = five_records();
     bytes damaged = log.raw;
     damaged[log.starts[2] + 10] ^= 1;
@@ -83,7 +83,7 @@ TEST_CASE("log damage: a refused log is left as it is by a writer") {
     CHECK(read_file(fs, log_path) == damaged);
 }
 
-TEST_CASE("log damage: a wrong length in the middle is reported whatever it is") {
+TEST_CASE("log damage: any wrong length before the last record is reported") {
     const auto log = five_records();
     const auto seed = seed_or(31337);
     INFO("seed " << seed);
@@ -108,7 +108,7 @@ TEST_CASE("log damage: a wrong length in the middle is reported whatever it is")
         }
 }
 
-TEST_CASE("log damage: random smashes in front of the last record never let anything but a prefix out") {
+TEST_CASE("log damage: of a log with random damage only a prefix of the records is read") {
     const auto log = five_records();
     const auto seed = seed_or(99);
     INFO("seed " << seed);

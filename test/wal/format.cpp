@@ -36,7 +36,7 @@ bool torn(const bytes& in) {
 
 }  // namespace
 
-TEST_CASE("log format: the record vectors of the format page are written and read") {
+TEST_CASE("log format: the golden records of the format page are written and read") {
     struct vector {
         raw_entries operations;
         bytes record;
@@ -72,7 +72,7 @@ TEST_CASE("log format: a search finds an intact record at any offset and only th
     }
 }
 
-TEST_CASE("log format: a search finds what the definition of an intact record says, from every offset") {
+TEST_CASE("log format: a search from every offset finds what the definition of an intact record names") {
     const auto seed = seed_or(11);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -83,15 +83,15 @@ TEST_CASE("log format: a search finds what the definition of an intact record sa
         good,
         bad,
         good.substr(0, good.size() - 1),
-        raw_log_record(u32(0)),                                        // a batch of nothing
-        raw_log_record(u32(0) + bytes(1, '\0')),                       // and more behind it
-        raw_log_record(""),                                            // no record, though its CRC is good
+        raw_log_record(u32(0)),                                        // a batch of no operations
+        raw_log_record(u32(0) + bytes(1, '\0')),                       // and a byte after it
+        raw_log_record(""),                                            // not a record, although its CRC matches
         raw_log_record("abc"),                                         // too short for a count
         raw_log_record(u32(2) + "\x01" + u32(0)),                      // an operation is missing
-        raw_log_record(u32(1) + "\x02" + u32(0)),                      // a type there is not
-        raw_log_record(raw_batch({{"k", "v"}}) + "x"),                 // bytes too many
+        raw_log_record(u32(1) + "\x02" + u32(0)),                      // an undefined type
+        raw_log_record(raw_batch({{"k", "v"}}) + "x"),                 // a byte too many
         raw_log_record(raw_batch({{"inner", good + bad}, {"", ""}})),  // records in a value
-        raw_log_record(bytes("\x01\0\0\0\0\x20\0\0\0", 9) + good),     // and in a key that is too long
+        raw_log_record(bytes("\x01\0\0\0\0\x20\0\0\0", 9) + good),     // and after a key that is too long
         bytes(9, '\0'),
         u32(3) + u64(20) + u32(3) + u64(11),
         u32(20),
@@ -116,13 +116,13 @@ TEST_CASE("log format: a search finds what the definition of an intact record sa
     }
 }
 
-TEST_CASE("log format: what a crash leaves is a torn tail and what stands in front of intact records is not") {
+TEST_CASE("log format: a defect is a torn tail at the end and not before intact records") {
     const bytes record = raw_log_record(raw_batch({{"key", "value"}}));
     const bytes other = raw_log_record(raw_batch({{"k", std::nullopt}}));
     bytes damaged = record;
     damaged.back() = static_cast<char>(damaged.back() ^ 1);
     bytes too_long = record;
-    too_long[1] = 1;  // 256 bytes more than there are
+    too_long[1] = 1;  // claims more bytes than there are
 
     CHECK(torn(""));
     CHECK(torn(bytes(5, '\0')));
@@ -141,8 +141,8 @@ TEST_CASE("log format: what a crash leaves is a torn tail and what stands in fro
     CHECK_FALSE(torn(damaged + "junk" + other + "junk"));
 }
 
-TEST_CASE("log format: a record that is cut off hides what looks like a record inside it") {
-    // A value may hold a whole log: as long as its record runs beyond the end, it is not looked into.
+TEST_CASE("log format: a truncated record is a torn tail even if its value looks like a record") {
+    // A value may hold a whole log. It is not searched if its own record runs past the end.
     const bytes inner = raw_log_record(raw_batch({{"inner", "record"}}));
     const bytes record = raw_log_record(raw_batch({{"key", inner + bytes(100, 'v')}}));
     for (std::size_t length = 1; length < record.size(); ++length) CHECK(torn(record.substr(0, length)));

@@ -25,8 +25,8 @@ using namespace lsm::test;
 namespace {
 
 constexpr std::size_t hostile_bytes = 1 << 20;
-// What a search without a bound would take is minutes.
-constexpr std::chrono::seconds patience{20};
+// An unbounded search would take minutes.
+constexpr std::chrono::seconds time_limit{20};
 
 struct outcome {
     std::optional<lsm::error> failure;
@@ -34,7 +34,8 @@ struct outcome {
     std::uint64_t cut_bytes = 0;
 };
 
-// Reads the log to its end; requires memory in proportion to it, and patience.
+// Reads the log to its end or an error. Checks that this takes memory in proportion to the log and stays within the
+// time limit.
 outcome read_hostile(const bytes& log, recovery mode) {
     using alloc = logged_allocator<std::byte>;
     lsm::io::memory_file_system fs;
@@ -52,7 +53,7 @@ outcome read_hostile(const bytes& log, recovery mode) {
         }
         out.cut_bytes = reader.cut_bytes();
     }
-    CHECK(std::chrono::steady_clock::now() - start < patience);
+    CHECK(std::chrono::steady_clock::now() - start < time_limit);
     CHECK(memory.peak_bytes < 4 * log.size() + (256 << 10));
     CHECK(memory.live_bytes == 0);
     return out;
@@ -66,9 +67,9 @@ bytes repeated(const bytes& unit) {
 
 }  // namespace
 
-TEST_CASE("hostile log: batches with wrong CRCs that all reach to the end of the file are told from records") {
-    // At each of many offsets stands the header of a record that is a batch with one value up to the end of the file,
-    // and has a wrong CRC: each asks for a CRC over all that follows.
+TEST_CASE("hostile log: many records with wrong CRCs that all claim the rest of the file take bounded time") {
+    // At many offsets starts a record with a wrong CRC, whose batch has one value up to the end of the file: checking
+    // each takes the CRC of all that follows.
     constexpr std::size_t unit = 8 + 4 + 1 + 4 + 4;
     constexpr std::size_t units = hostile_bytes / unit;
     bytes log;
@@ -87,24 +88,25 @@ TEST_CASE("hostile log: batches with wrong CRCs that all reach to the end of the
 
 namespace {
 
-// Tombstones, and in the key of each the header of a record with a good CRC and the count of its batch, which those
-// behind it are in turn; the last operation is none. All that can be learnt without reading a batch speaks for it.
+// Tombstones, each with a key that holds the header of a record with a matching CRC and the count of its batch; the
+// batch is made of the tombstones that follow. The last operation has an undefined type, so no batch is well-formed,
+// but that shows only when a batch is parsed to its end.
 bytes nested_records(std::size_t depth) {
     bytes backwards = "\x02";
-    const auto in_front = [&](bytes piece) { backwards.append(piece.rbegin(), piece.rend()); };
+    const auto prepend = [&](bytes piece) { backwards.append(piece.rbegin(), piece.rend()); };
     for (std::size_t inside = 1; inside <= depth; ++inside) {
-        in_front(u32(inside));
+        prepend(u32(inside));
         const bytes payload(backwards.rbegin(), backwards.rend());
-        in_front(bytes(1, '\x01') + u32(12) + u32(payload.size()) + u32(lsm::crc32(payload)));
+        prepend(bytes(1, '\x01') + u32(12) + u32(payload.size()) + u32(lsm::crc32(payload)));
     }
-    in_front(bytes(8, '\0'));
+    prepend(bytes(8, '\0'));
     return {backwards.rbegin(), backwards.rend()};
 }
 
 }  // namespace
 
-TEST_CASE("hostile log: of records with good CRCs that lie in each other a bounded number of operations is read") {
-    // All of them have depth * depth / 2 operations, and eight for each byte of the file are read.
+TEST_CASE("hostile log: of nested records with matching CRCs a bounded number of operations is parsed") {
+    // Together they have depth * depth / 2 operations, of which eight for each byte of the file are parsed.
     for (const std::size_t depth : {200u, 400u, 2000u}) {
         const bytes log = nested_records(depth);
         const bool gives_up = depth * (depth - 1) / 2 > 8 * log.size();
@@ -123,7 +125,7 @@ TEST_CASE("hostile log: of records with good CRCs that lie in each other a bound
     }
 }
 
-TEST_CASE("hostile log: salvage does not compute for each damaged record the CRC of all that follows") {
+TEST_CASE("hostile log: salvage does not compute the CRC of all that follows for each damaged record") {
     constexpr std::size_t pairs = 120'000;
     const bytes good = raw_log_record(raw_batch({{"key", "value"}}));
     const std::size_t pair = 8 + 4 + 1 + 4 + good.size();
@@ -133,14 +135,14 @@ TEST_CASE("hostile log: salvage does not compute for each damaged record the CRC
     CHECK(read_hostile(log, recovery::salvage).records == pairs);
 }
 
-TEST_CASE("hostile log: long batches that begin at every few bytes are not all read to their end") {
-    // A tombstone whose key is the header of a record and the count of its batch, which the tombstones behind it fill.
+TEST_CASE("hostile log: long batches that begin at every few bytes are not all parsed") {
+    // A tombstone whose key is the header of a record and the count of its batch, which the tombstones after it fill.
     const bytes unit = bytes(1, '\x01') + u32(12) + u32(hostile_bytes / 2) + u32(0) + u32(0xffff'ffff);
     for (const auto mode : {recovery::strict_tail, recovery::salvage})
         CHECK(read_hostile(repeated(unit), mode).records == 0);
 }
 
-TEST_CASE("hostile log: monotonous and random bytes are no records and take no time") {
+TEST_CASE("hostile log: repeated and random bytes hold no records and take little time") {
     const auto seed = seed_or(5);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -157,9 +159,9 @@ TEST_CASE("hostile log: monotonous and random bytes are no records and take no t
             CHECK(read_hostile(log, mode).records == 0);
 }
 
-TEST_CASE("hostile log: what is torn of an array of small numbers is no damage") {
-    // Each number looks like the length of a record, and the next like its CRC, and then a count; most of what they
-    // claim lies in the preallocated end.
+TEST_CASE("hostile log: a torn value of small numbers is not damage") {
+    // Each number looks like the length of a record, the next like its CRC and the third like a count. Most of the
+    // bytes that these records claim lie in the preallocated end.
     const auto numbers = [](std::size_t count, unsigned below, std::size_t width) {
         std::mt19937_64 random(7);
         bytes out;
@@ -171,7 +173,7 @@ TEST_CASE("hostile log: what is torn of an array of small numbers is no damage")
         for (const unsigned below : {3u, 10u, 100u, 1000u})
             for (const std::size_t count : {600u, 2500u, 25'000u}) {
                 bytes torn = raw_log_record(raw_batch({{"numbers", numbers(count, below, width)}}));
-                std::fill_n(torn.begin() + 1000, 512, '\0');  // a sector that did not come to the disk
+                std::fill_n(torn.begin() + 1000, 512, '\0');  // a sector that did not reach the disk
                 const auto read = read_hostile(first + torn + bytes(hostile_bytes, '\0'), recovery::strict_tail);
                 INFO(width << " " << below << " " << count);
                 CHECK_FALSE(read.failure);
@@ -179,8 +181,8 @@ TEST_CASE("hostile log: what is torn of an array of small numbers is no damage")
             }
 }
 
-TEST_CASE("hostile log: what is torn of a large array of small numbers in rows is no damage") {
-    // Nearly every row looks like a record whose batch has very many operations.
+TEST_CASE("hostile log: a large torn value of rows of small numbers is not damage") {
+    // Nearly every row looks like a record whose batch has a great many operations.
     std::mt19937_64 random(7);
     using row = bytes (*)(std::size_t, std::mt19937_64&);
     const row rows[] = {
@@ -232,7 +234,7 @@ TEST_CASE("hostile log: a claim of four billion bytes costs no memory") {
     }
 }
 
-TEST_CASE("hostile log: salvage reads a log with many damaged records a few times and not once for each") {
+TEST_CASE("hostile log: salvage does not read a log once more for each damaged record") {
     const bytes good = raw_log_record(raw_batch({{"key", "value"}}));
     bytes bad = good;
     bad.back() ^= 1;

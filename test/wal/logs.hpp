@@ -15,7 +15,7 @@ namespace lsm::test {
 
 inline const std::string log_path = "wal.log";
 
-/// What came out of a log, up to its end or an error.
+/// What a reader returned for a log, up to its end or an error.
 struct log_contents {
     std::vector<bytes> records;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> cuts;  // offset, size
@@ -43,14 +43,14 @@ inline log_contents read_log(io::file_system& fs, wal::recovery mode = wal::reco
     return out;
 }
 
-/// The same of a log with these bytes.
+/// The same for a log with these bytes.
 inline log_contents read_log(bytes_view log, wal::recovery mode = wal::recovery::strict_tail) {
     io::memory_file_system fs;
     write_file(fs, log_path, log);
     return read_log(fs, mode);
 }
 
-/// A log, and where its records begin and end.
+/// The bytes of a log, and the payloads and offsets of its records.
 struct sample_log {
     explicit sample_log(std::vector<bytes> batches) : payloads(std::move(batches)) {
         for (const auto& payload : payloads) {
@@ -60,13 +60,13 @@ struct sample_log {
         starts.push_back(raw.size());
     }
 
-    /// Records that lie whole in the first `length` bytes.
+    /// The number of records that lie wholly in the first `length` bytes.
     [[nodiscard]] std::size_t whole_in(std::size_t length) const {
         std::size_t n = 0;
         while (n < payloads.size() && starts[n + 1] <= length) ++n;
         return n;
     }
-    /// The record that byte `at` belongs to.
+    /// The number of the record that byte `at` belongs to.
     [[nodiscard]] std::size_t record_of(std::size_t at) const { return whole_in(at); }
     [[nodiscard]] std::vector<bytes> first(std::size_t n) const {
         return {payloads.begin(), payloads.begin() + static_cast<std::ptrdiff_t>(n)};

@@ -1,4 +1,5 @@
-// A log that is written through a memory map: the same bytes, and one that cannot be had is done without.
+// A log that is written through a memory map has the same bytes as one that is written with system calls, and falls
+// back to these where no map is available.
 #include <cerrno>
 #include <cstdint>
 #include <string>
@@ -18,7 +19,7 @@ using namespace lsm::test;
 using lsm::bytes;
 using lsm::wal::writer;
 
-/// The disk, of which is counted what goes through a map and what is written; both may be refused.
+/// The disk. Counts the attempts to map, the maps that exist and the writes; can fail either.
 class mapping_disk final : public forwarding_file_system {
 public:
     mapping_disk() : forwarding_file_system(lsm::io::default_file_system()) {}
@@ -59,7 +60,7 @@ lsm::result<void> add(writer& log, const bytes& batch) {
     return log.append_record(true);
 }
 
-/// Writes `count` records, and says what the file must be then.
+/// Appends `count` records and returns their bytes.
 bytes fill(writer& log, int count) {
     bytes out;
     for (int i = 0; i < count; ++i) {
@@ -80,30 +81,30 @@ struct on_mapping_disk {
     [[nodiscard]] bytes file() { return read_file(fs, path); }
 };
 
-bool has_only_zeros_behind(const bytes& file, const bytes& records) {
+bool is_padded_with_zeros(const bytes& file, const bytes& records) {
     return file.starts_with(records) && file.find_first_not_of('\0', records.size()) == bytes::npos;
 }
 
 }  // namespace
 
-TEST_CASE("mapped log: is there without a write, and when closed the file that writes make") {
+TEST_CASE("mapped log: is filled without a write and when closed has the bytes that writes would make") {
     on_mapping_disk on;
     const bytes records = fill(on.log, 5000);  // several maps
     if (on.fs.tries == 1 && on.fs.maps == 0) {
-        WARN("no map can be had here");
+        WARN("no map is available here");
         return;
     }
     CHECK(on.fs.writes == 0);
     CHECK(on.fs.tries > 1);
     CHECK(on.fs.maps == 1);
     CHECK(on.file().size() > records.size());
-    CHECK(has_only_zeros_behind(on.file(), records));
+    CHECK(is_padded_with_zeros(on.file(), records));
     must(on.log.close());
     CHECK(on.fs.maps == 0);
     CHECK(on.file() == records);
 }
 
-TEST_CASE("mapped log: records of every size, synced ones among them, stand one behind the other") {
+TEST_CASE("mapped log: mapped and written and synced records of every size follow each other without a gap") {
     on_mapping_disk on;
     bytes records;
     for (int i = 0; i < 400; ++i) {
@@ -114,12 +115,12 @@ TEST_CASE("mapped log: records of every size, synced ones among them, stand one 
         if (i % 7 == 0) must(on.log.sync());
         records += raw_log_record(one);
     }
-    CHECK(has_only_zeros_behind(on.file(), records));
+    CHECK(is_padded_with_zeros(on.file(), records));
     must(on.log.close());
     CHECK(on.file() == records);
 }
 
-TEST_CASE("mapped log: a rotated one has nothing behind its records, and the next one is mapped anew") {
+TEST_CASE("mapped log: a rotated log ends with its records and the next log gets a map of its own") {
     on_mapping_disk on;
     const bytes first = fill(on.log, 20);
     must(on.log.rotate(on.directory / "wal-000001.log"));
@@ -131,7 +132,7 @@ TEST_CASE("mapped log: a rotated one has nothing behind its records, and the nex
     CHECK(read_file(on.fs, on.directory / "wal-000001.log") == first);
 }
 
-TEST_CASE("mapped log: nothing is mapped where nothing is to be reserved") {
+TEST_CASE("mapped log: nothing is mapped without preallocation") {
     on_mapping_disk on;
     on.log.preallocate(0);
     const bytes records = fill(on.log, 10);
@@ -139,7 +140,7 @@ TEST_CASE("mapped log: nothing is mapped where nothing is to be reserved") {
     CHECK(on.file() == records);
 }
 
-TEST_CASE("mapped log: without a map it is written, and asked for once a file") {
+TEST_CASE("mapped log: where mapping fails the log is written and mapping is tried once a file") {
     on_mapping_disk on;
     on.fs.refusal = GENERATE(ENOMEM, EFAULT, ENODEV);
     const bytes records = fill(on.log, 100);
@@ -149,7 +150,7 @@ TEST_CASE("mapped log: without a map it is written, and asked for once a file") 
     CHECK(on.file() == records);
 }
 
-TEST_CASE("mapped log: a full disk refuses what a map has no room for, loses nothing, and is forgiven") {
+TEST_CASE("mapped log: a full disk refuses records beyond the map and loses nothing and does not stop the writer") {
     on_mapping_disk on;
     bytes records = fill(on.log, 3);
     on.fs.full = true;
@@ -162,14 +163,14 @@ TEST_CASE("mapped log: a full disk refuses what a map has no room for, loses not
     }
     CHECK(refused > 0);
     CHECK_FALSE(on.log.failure());
-    CHECK(on.file() == records);  // the piece that was taken back takes what was reserved with it
+    CHECK(on.file() == records);  // removing a partial record removes the reserved space too
     on.fs.full = false;
     records += fill(on.log, 3);
     must(on.log.close());
     CHECK(on.file() == records);
 }
 
-TEST_CASE("mapped log: where a file system has no maps it is written") {
+TEST_CASE("mapped log: where the file system has no maps the log is written") {
     lsm::io::memory_file_system fs;
     auto log = must(writer::open(fs, "wal.log"));
     log.preallocate(64 << 10);

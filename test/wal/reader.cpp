@@ -32,7 +32,7 @@ bytes with_flip(bytes in, std::size_t at) {
 
 }  // namespace
 
-TEST_CASE("log reader: an empty log and one of zeros end at once in every mode") {
+TEST_CASE("log reader: an empty log and a log of zeros have no records in every mode") {
     for (const auto mode : all_modes)
         for (const std::size_t zeros : {0u, 1u, 7u, 8u, 12u, 4096u, 100'000u}) {
             const auto read = read_log(bytes(zeros, '\0'), mode);
@@ -79,7 +79,7 @@ TEST_CASE("log reader: sees the log as it was when it was opened") {
     CHECK_FALSE(must(reader.next()).has_value());
 }
 
-TEST_CASE("log reader: damage in the middle is refused or cut or passed over as the mode says") {
+TEST_CASE("log reader: the mode decides whether damage before intact records is an error or the end or skipped") {
     const auto log = five_records();
     const std::size_t at = log.starts[1];
     const bytes damaged = with_flip(log.raw, log.starts[2] - 1);
@@ -106,7 +106,7 @@ TEST_CASE("log reader: damage in the middle is refused or cut or passed over as 
     CHECK(salvaged.end == damaged.size());
 }
 
-TEST_CASE("log reader: salvage passes over every damaged stretch and reports each") {
+TEST_CASE("log reader: salvage skips every damaged range and reports each") {
     const auto log = five_records();
     bytes damaged = with_flip(with_flip(log.raw, log.starts[0] + 5), log.starts[3] + 9);
     damaged += "some junk";
@@ -118,7 +118,7 @@ TEST_CASE("log reader: salvage passes over every damaged stretch and reports eac
     CHECK(read.end == log.raw.size());
 }
 
-TEST_CASE("log reader: a torn tail is an end except where any defect is an error") {
+TEST_CASE("log reader: a torn tail is the end except where any defect is an error") {
     const auto log = five_records();
     const std::size_t last = log.starts[4];
     for (const std::size_t torn : {last + 1, last + 7, last + 8, last + 9, log.raw.size() - 1}) {
@@ -136,7 +136,7 @@ TEST_CASE("log reader: a torn tail is an end except where any defect is an error
     }
 }
 
-TEST_CASE("log reader: a hole of zeros in front of intact records is damage") {
+TEST_CASE("log reader: a hole of zeros before intact records is damage") {
     const auto log = five_records();
     bytes holed = log.raw;
     for (std::size_t at = log.starts[1]; at < log.starts[3]; ++at) holed[at] = '\0';
@@ -148,7 +148,7 @@ TEST_CASE("log reader: a hole of zeros in front of intact records is damage") {
 TEST_CASE("log reader: a length of zero is the end only if nothing but zeros follows") {
     const auto log = five_records();
     const bytes more = raw_log_record(raw_batch({{"z", "more"}}));
-    // Behind the zero: junk that is no record is a torn tail, a record makes it damage.
+    // After a zero length, junk is a torn tail; a record makes it damage.
     CHECK_FALSE(read_log(log.raw + u32(0) + "junk that is no record").failure);
     CHECK(read_log(log.raw + u32(0) + "junk that is no record").cut_bytes == 4 + 22);
     CHECK(read_log(log.raw + u32(0) + "junk that is no record", recovery::absolute).failure->code == errc::corruption);
@@ -158,12 +158,12 @@ TEST_CASE("log reader: a length of zero is the end only if nothing but zeros fol
     CHECK(read_log(log.raw + bytes(1000, '\0') + more).records == log.payloads);
 }
 
-TEST_CASE("log reader: a good CRC around what is no batch is damage and never a torn tail") {
+TEST_CASE("log reader: a matching CRC of a payload that is not a batch is damage and never a torn tail") {
     const auto log = five_records();
     const bytes malformed[] = {
         "x",
         u32(1),                    // an operation is missing
-        u32(1) + "\x02" + u32(0),  // a type there is not
+        u32(1) + "\x02" + u32(0),  // an undefined type
         u32(0) + "trailing",
         raw_batch({{"a", "1"}}) + bytes(1, '\0'),
         raw_batch({{"a", "1"}}).substr(0, 14),
@@ -188,7 +188,7 @@ TEST_CASE("log reader: a good CRC around what is no batch is damage and never a 
     }
 }
 
-TEST_CASE("log reader: an error of the disk is io and never an end in every mode") {
+TEST_CASE("log reader: a read error is io and never the end in every mode") {
     const sample_log log({raw_batch({{"a", bytes(100'000, 'v')}}), raw_batch({{"b", bytes(100'000, 'v')}}),
                           raw_batch({{"c", "small"}})});
     lsm::io::memory_file_system inner;
@@ -211,7 +211,7 @@ TEST_CASE("log reader: an error of the disk is io and never an end in every mode
     }
 }
 
-TEST_CASE("log reader: records that a writer adds meanwhile are no damage in front of others") {
+TEST_CASE("log reader: records that a writer appends meanwhile are not damage") {
     const bytes first = raw_log_record(raw_batch({{"a", "1"}}));
     const bytes more = raw_log_record(raw_batch({{"b", "2"}})) + raw_log_record(raw_batch({{"c", "3"}}));
     lsm::io::memory_file_system inner;
@@ -220,7 +220,7 @@ TEST_CASE("log reader: records that a writer adds meanwhile are no damage in fro
     must(log.allocate(4096));
     recording_file_system fs(inner);
     fs.fault = [&](std::string_view call) {
-        if (call.starts_with("read") && fs.reads == 1) must(log.append(more));  // when all has been read but was zeros
+        if (call.starts_with("read") && fs.reads == 1) must(log.append(more));  // after the reader has read zeros there
         return 0;
     };
     const auto read =
@@ -247,7 +247,7 @@ TEST_CASE("log reader: takes its memory from its allocator and gives it back") {
     }
 }
 
-TEST_CASE("log reader: memory that runs out at any allocation is thrown and leaks nothing") {
+TEST_CASE("log reader: a failure of any allocation is thrown and leaks nothing") {
     using reader_type = lsm::wal::basic_reader<logged_allocator<std::byte>>;
     const auto log = five_records();
     lsm::io::memory_file_system fs;
@@ -272,7 +272,7 @@ TEST_CASE("log reader: memory that runs out at any allocation is thrown and leak
     }
 }
 
-TEST_CASE("log reader: a moved one goes on where it stood") {
+TEST_CASE("log reader: a moved reader goes on at its position") {
     const auto log = five_records();
     lsm::io::memory_file_system fs;
     write_file(fs, log_path, log.raw);
@@ -283,7 +283,7 @@ TEST_CASE("log reader: a moved one goes on where it stood") {
     CHECK(moved.records() == 2);
 }
 
-TEST_CASE("log reader: one that was moved behind a defect goes on where it stood") {
+TEST_CASE("log reader: a reader moved after a defect goes on at its position") {
     const auto log = five_records();
     lsm::io::memory_file_system fs;
     write_file(fs, log_path, with_flip(with_flip(log.raw, log.starts[1] - 1), log.starts[4] - 1));

@@ -19,12 +19,20 @@ namespace {
 
 const std::string frozen = "db/wal-000001.log";
 
-// Space that is reserved beyond what is written in these tests.
+// What the tests of preallocation reserve beyond the records.
 constexpr std::uint64_t ahead = 4096;
 
-writer preallocating(watched& w) {
+// A new log to which `one` was appended.
+writer log_with_one(watched& w, std::uint64_t preallocation = 0) {
     auto log = must(writer::open(w.fs, w.path));
-    log.preallocate(ahead);
+    if (preallocation != 0) log.preallocate(preallocation);
+    must(log.append(one));
+    return log;
+}
+// The same, after the sync that reserves the space ahead.
+writer preallocated_log(watched& w) {
+    auto log = log_with_one(w, ahead);
+    must(log.sync());
     return log;
 }
 
@@ -32,7 +40,7 @@ std::size_t allocations_in(const calls& made) {
     return static_cast<std::size_t>(std::count(made.begin(), made.end(), "allocate wal.log"));
 }
 
-// The records of a log that must be intact to its end, zeros aside.
+// The records of a log that must be intact up to its end or to zeros that fill the rest.
 std::vector<bytes> records_in(const bytes& log) {
     const auto found = read_log(log, lsm::wal::recovery::absolute);
     CHECK_FALSE(found.failure);
@@ -41,10 +49,9 @@ std::vector<bytes> records_in(const bytes& log) {
 
 }  // namespace
 
-TEST_CASE("log rotation: the log is synced and renamed and its name made durable") {
+TEST_CASE("log rotation: the log is synced and renamed and its new name is made durable") {
     watched w;
-    auto log = must(writer::open(w.fs, w.path));
-    must(log.append(one));
+    auto log = log_with_one(w);
     w.fs.forget();
     must(log.rotate(frozen));
     CHECK(w.fs.calls ==
@@ -56,10 +63,9 @@ TEST_CASE("log rotation: the log is synced and renamed and its name made durable
     CHECK(read_file(w.inner, frozen) == raw_log_record(one));
 }
 
-TEST_CASE("log rotation: the next append makes a new log") {
+TEST_CASE("log rotation: the next append creates a new log") {
     watched w;
-    auto log = must(writer::open(w.fs, w.path));
-    must(log.append(one));
+    auto log = log_with_one(w);
     must(log.sync());
     w.fs.forget();
     must(log.rotate(frozen));
@@ -72,10 +78,9 @@ TEST_CASE("log rotation: the next append makes a new log") {
     CHECK(w.log() == raw_log_record(two));
 }
 
-TEST_CASE("log rotation: nothing is left when the writer closes without another append") {
+TEST_CASE("log rotation: without another append no log is left at the old name") {
     watched w;
-    auto log = must(writer::open(w.fs, w.path));
-    must(log.append(one));
+    auto log = log_with_one(w);
     must(log.rotate(frozen));
     w.fs.forget();
     must(log.sync());
@@ -84,7 +89,7 @@ TEST_CASE("log rotation: nothing is left when the writer closes without another 
     CHECK_FALSE(w.exists(w.path));
 }
 
-TEST_CASE("log rotation: a log that was there before is written anew first") {
+TEST_CASE("log rotation: an existing log is replaced by a copy before it is renamed") {
     watched w(raw_log_record(one) + "torn");
     auto log = must(writer::open(w.fs, w.path));
     w.fs.forget();
@@ -95,11 +100,10 @@ TEST_CASE("log rotation: a log that was there before is written anew first") {
     CHECK(read_file(w.inner, frozen) == raw_log_record(one));
 }
 
-TEST_CASE("log rotation: a rename that fails leaves the log in use under its name") {
+TEST_CASE("log rotation: after a failed rename the writer goes on with the log at its old name") {
     const int sys = GENERATE(EIO, ENOSPC);
     watched w;
-    auto log = must(writer::open(w.fs, w.path));
-    must(log.append(one));
+    auto log = log_with_one(w);
     w.fs.fault = [&](std::string_view call) { return call.starts_with("rename") ? sys : 0; };
     CHECK(must_fail(log.rotate(frozen)).sys == sys);
     CHECK_FALSE(log.failure());
@@ -110,11 +114,10 @@ TEST_CASE("log rotation: a rename that fails leaves the log in use under its nam
     CHECK(read_file(w.inner, frozen) == raw_log_record(one) + raw_log_record(two));
 }
 
-TEST_CASE("log rotation: a sync that fails is the last thing the writer does") {
+TEST_CASE("log rotation: a failed sync stops the writer for good") {
     const std::string call = GENERATE(as<std::string>(), "fdatasync wal.log", "fsync-directory db");
     watched w;
-    auto log = must(writer::open(w.fs, w.path));
-    must(log.append(one));
+    auto log = log_with_one(w);
     w.fs.fault = [&](std::string_view made) { return made == call ? EIO : 0; };
     const auto first = must_fail(log.rotate(frozen));
     CHECK(first.sys == EIO);
@@ -129,10 +132,9 @@ TEST_CASE("log rotation: a sync that fails is the last thing the writer does") {
     CHECK(w.exists(call == "fdatasync wal.log" ? w.path : frozen));
 }
 
-TEST_CASE("log rotation: what closing the frozen log says does not matter") {
+TEST_CASE("log rotation: an error from closing the frozen log is ignored") {
     watched w;
-    auto log = must(writer::open(w.fs, w.path));
-    must(log.append(one));
+    auto log = log_with_one(w);
     w.fs.fault = [](std::string_view call) { return call.starts_with("close") ? EIO : 0; };
     must(log.rotate(frozen));
     must(log.append(two));
@@ -141,9 +143,7 @@ TEST_CASE("log rotation: what closing the frozen log says does not matter") {
 
 TEST_CASE("log preallocation: the log ends in zeros until it is closed") {
     watched w;
-    auto log = preallocating(w);
-    must(log.append(one));
-    must(log.sync());
+    auto log = preallocated_log(w);
     CHECK(w.log() == raw_log_record(one) + bytes(ahead, '\0'));
     CHECK(log.len() == raw_log_record(one).size());
     must(log.append(two));
@@ -154,27 +154,25 @@ TEST_CASE("log preallocation: the log ends in zeros until it is closed") {
     CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
 }
 
-TEST_CASE("log preallocation: a log that was never synced is closed without zeros") {
+TEST_CASE("log preallocation: a log that was never synced has no zeros when it is closed") {
     watched w;
-    auto log = preallocating(w);
-    must(log.append(one));
+    auto log = log_with_one(w, ahead);
     must(log.close());
     CHECK(w.log() == raw_log_record(one));
 }
 
-TEST_CASE("log preallocation: what was cut at closing is synced") {
+TEST_CASE("log preallocation: close syncs after it has cut the zeros") {
     watched w;
-    auto log = preallocating(w);
-    must(log.append(one));
-    must(log.sync());
+    auto log = preallocated_log(w);
     w.fs.forget();
     must(log.close());
     CHECK(w.fs.calls == calls{"truncate wal.log", "fdatasync wal.log", "close wal.log"});
 }
 
-TEST_CASE("log preallocation: space is asked for only when it is used up") {
+TEST_CASE("log preallocation: space is reserved only when the last reservation is used up") {
     watched w;
-    auto log = preallocating(w);
+    auto log = must(writer::open(w.fs, w.path));
+    log.preallocate(ahead);
     const bytes batch = raw_batch({{"k", bytes(200, 'v')}});
     for (int i = 0; i < 100; ++i) {
         must(log.append(batch));
@@ -187,19 +185,19 @@ TEST_CASE("log preallocation: space is asked for only when it is used up") {
     CHECK(records_in(w.log()).size() == 100);
 }
 
-TEST_CASE("log preallocation: a writer without it asks for nothing") {
+TEST_CASE("log preallocation: a writer without it reserves nothing") {
     watched w;
-    auto log = must(writer::open(w.fs, w.path));
-    must(log.append(one));
+    auto log = log_with_one(w);
     must(log.sync());
     must(log.close());
     CHECK(allocations_in(w.fs.calls) == 0);
 }
 
-TEST_CASE("log preallocation: a disk without room for it is no failure") {
+TEST_CASE("log preallocation: a disk that cannot reserve space is not an error") {
     const int sys = GENERATE(ENOSPC, EOPNOTSUPP, EIO);
     watched w;
-    auto log = preallocating(w);
+    auto log = must(writer::open(w.fs, w.path));
+    log.preallocate(ahead);
     w.fs.fault = [&](std::string_view call) { return call.starts_with("allocate") ? sys : 0; };
     for (const auto& batch : {one, two}) {
         must(log.append(batch));
@@ -207,16 +205,14 @@ TEST_CASE("log preallocation: a disk without room for it is no failure") {
     }
     CHECK_FALSE(log.failure());
     CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
-    CHECK(allocations_in(w.fs.calls) == 1);  // not at every sync
+    CHECK(allocations_in(w.fs.calls) == 1);  // not tried again at every sync
     must(log.close());
     CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
 }
 
-TEST_CASE("log preallocation: a full disk takes a piece of a record back and the zeros with it") {
+TEST_CASE("log preallocation: on a full disk a partial record is removed together with the zeros") {
     watched w;
-    auto log = preallocating(w);
-    must(log.append(one));
-    must(log.sync());
+    auto log = preallocated_log(w);
     w.fs.longest_write = 7;
     std::size_t writes = 0;
     w.fs.fault = [&](std::string_view call) { return call.starts_with("write") && ++writes == 2 ? ENOSPC : 0; };
@@ -229,13 +225,9 @@ TEST_CASE("log preallocation: a full disk takes a piece of a record back and the
     CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
 }
 
-TEST_CASE("log preallocation: a log that was left with zeros is gone on with behind its records") {
+TEST_CASE("log preallocation: a log left with zeros is continued after its records") {
     watched w;
-    {
-        auto log = preallocating(w);
-        must(log.append(one));
-        must(log.sync());
-    }
+    static_cast<void>(preallocated_log(w));  // destroyed without close()
     REQUIRE(w.log().size() > ahead);
     auto log = must(writer::open(w.fs, w.path));
     CHECK(log.len() == raw_log_record(one).size());
@@ -243,11 +235,9 @@ TEST_CASE("log preallocation: a log that was left with zeros is gone on with beh
     CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
 }
 
-TEST_CASE("log preallocation: a frozen log gives back what it does not need, and the next one begins with none") {
+TEST_CASE("log preallocation: a frozen log has no reserved space and the next log starts without any") {
     watched w;
-    auto log = preallocating(w);
-    must(log.append(one));
-    must(log.sync());
+    auto log = preallocated_log(w);
     must(log.rotate(frozen));
     CHECK(read_file(w.inner, frozen) == raw_log_record(one));
     must(log.append(two));
@@ -258,11 +248,9 @@ TEST_CASE("log preallocation: a frozen log gives back what it does not need, and
     CHECK(w.log() == raw_log_record(two));
 }
 
-TEST_CASE("log preallocation: a log that cannot give anything back freezes with zeros at its end") {
+TEST_CASE("log preallocation: a log that cannot be truncated is frozen with zeros at its end") {
     watched w;
-    auto log = preallocating(w);
-    must(log.append(one));
-    must(log.sync());
+    auto log = preallocated_log(w);
     w.fs.fault = [](std::string_view call) { return call.starts_with("truncate") ? EIO : 0; };
     must(log.rotate(frozen));
     CHECK(read_file(w.inner, frozen) == raw_log_record(one) + bytes(ahead, '\0'));
@@ -271,16 +259,15 @@ TEST_CASE("log preallocation: a log that cannot give anything back freezes with 
     CHECK(w.log() == raw_log_record(two));
 }
 
-TEST_CASE("log preallocation: nothing is reserved for a log that freezes") {
+TEST_CASE("log preallocation: the sync of a rotation reserves nothing") {
     watched w;
-    auto log = preallocating(w);
-    must(log.append(one));
+    auto log = log_with_one(w, ahead);
     must(log.rotate(frozen));
     CHECK(read_file(w.inner, frozen) == raw_log_record(one));
     CHECK(allocations_in(w.fs.calls) == 0);
 }
 
-TEST_CASE("log preallocation: works on the disk as it does in memory") {
+TEST_CASE("log preallocation: works the same on a real disk") {
     const scratch_directory dir;
     auto& fs = lsm::io::default_file_system();
     const std::string path = dir / "wal.log";

@@ -19,7 +19,8 @@ using calls = std::vector<std::string>;
 inline const bytes one = raw_batch({{"a", "1"}});
 inline const bytes two = raw_batch({{"b", "2"}, {"a", std::nullopt}});
 
-/// A memory file system, what is done to it, and a writer's directory in it.
+/// A memory file system with a directory for a log, and a record of what is done to it through `fs`. Calls on `inner`
+/// are not recorded.
 struct watched {
     watched() { must(inner.make_directory("db")); }
     explicit watched(const bytes& log) : watched() { write_file(inner, path, log); }

@@ -53,7 +53,7 @@ TEST_CASE("log writer: an empty batch is not written") {
     CHECK(must_fail(log.append(raw_batch({}) + "x")).code == errc::trailing_bytes);
 }
 
-TEST_CASE("log writer: opening an old log changes nothing on the disk") {
+TEST_CASE("log writer: opening an existing log changes nothing on the disk") {
     const bytes old = raw_log_record(one) + raw_log_record(two).substr(0, 13);
     watched w(old);
     {
@@ -77,7 +77,7 @@ TEST_CASE("log writer: the first sync of a new log makes its name durable") {
           calls{"create wal.log", "write wal.log", "write wal.log", "fsync-directory db", "fdatasync wal.log"});
 }
 
-TEST_CASE("log writer: an old log is copied and synced and replaced and never written to") {
+TEST_CASE("log writer: an existing log is copied and synced and replaced and never written to") {
     const bytes kept = raw_log_record(one);
     watched w(kept + raw_log_record(two).substr(0, 9));
     const auto old = open_file(w.inner, w.path);
@@ -89,10 +89,10 @@ TEST_CASE("log writer: an old log is copied and synced and replaced and never wr
                               "close wal.log", "fsync wal.log.tmp", "rename wal.log.tmp wal.log", "fsync-directory db",
                               "write wal.log", "fdatasync wal.log"});
     CHECK(w.log() == kept + raw_log_record(two));
-    CHECK(must(old.size()) == kept.size() + 9);  // the replaced file, by the handle that still has it
+    CHECK(must(old.size()) == kept.size() + 9);  // the replaced file, through a handle that is still open
 }
 
-TEST_CASE("log writer: sync without anything new does not go to the disk") {
+TEST_CASE("log writer: sync without new records does not go to the disk") {
     watched w;
     auto log = must(writer::open(w.fs, w.path));
     must(log.append(one));
@@ -106,7 +106,7 @@ TEST_CASE("log writer: sync without anything new does not go to the disk") {
     CHECK(w.fs.calls == calls{"write wal.log", "fdatasync wal.log", "close wal.log"});
 }
 
-TEST_CASE("log writer: an old log larger than one copy is kept whole") {
+TEST_CASE("log writer: an existing log larger than the copy buffer is kept whole") {
     const sample_log old({raw_batch({{"a", bytes(200'000, 'v')}}), raw_batch({{"b", bytes(65'536, 'w')}}), one});
     watched w(old.raw);
     auto log = must(writer::open(w.fs, w.path));
@@ -157,7 +157,7 @@ TEST_CASE("log writer: a stale temporary file in the way is removed") {
     CHECK_FALSE(w.exists(w.path + ".tmp"));
 }
 
-TEST_CASE("log writer: a full disk takes the piece of a record back and the writer goes on") {
+TEST_CASE("log writer: on a full disk a partial record is removed and the writer goes on") {
     for (const auto& batch : {two, raw_batch({{"large", bytes(200'000, 'v')}})}) {
         const std::size_t longest = batch.size() < 100 ? 7 : 50'000;
         const std::size_t pieces = (raw_log_record(batch).size() + longest - 1) / longest;
@@ -188,8 +188,8 @@ TEST_CASE("log writer: a full disk takes the piece of a record back and the writ
     }
 }
 
-TEST_CASE("log writer: a piece that was taken back is gone from the disk before the log counts as synced") {
-    // Until a sync the disk may still have it, and a power cut may bring it back.
+TEST_CASE("log writer: the removal of a partial record is synced before the log counts as synced") {
+    // Until a sync a power cut may bring the partial record back.
     watched w;
     auto log = must(writer::open(w.fs, w.path));
     must(log.append(one));
@@ -200,7 +200,7 @@ TEST_CASE("log writer: a piece that was taken back is gone from the disk before 
     CHECK(must_fail(log.append(two)).code == errc::no_space);
     w.fs.fault = nullptr;
     w.fs.forget();
-    SECTION("when it is frozen") {
+    SECTION("when it is rotated") {
         must(log.rotate("db/wal-000001.log"));
         REQUIRE_FALSE(w.fs.calls.empty());
         CHECK(w.fs.calls.front() == "fdatasync wal.log");
@@ -215,7 +215,7 @@ TEST_CASE("log writer: a piece that was taken back is gone from the disk before 
     }
 }
 
-TEST_CASE("log writer: what a file system throws at a write or sync stops it for good") {
+TEST_CASE("log writer: an exception from a write or sync stops it for good") {
     const auto call = GENERATE(as<std::string>(), "write wal.log", "fdatasync wal.log", "fsync-directory db");
     watched w;
     auto log = must(writer::open(w.fs, w.path));
@@ -239,7 +239,7 @@ TEST_CASE("log writer: what a file system throws at a write or sync stops it for
     CHECK(must_fail(log.close()).sys == ENOMEM);
 }
 
-TEST_CASE("log writer: a quota that is used up is a full disk") {
+TEST_CASE("log writer: an exceeded quota is a full disk") {
     watched w;
     auto log = must(writer::open(w.fs, w.path));
     must(log.append(one));
@@ -250,7 +250,7 @@ TEST_CASE("log writer: a quota that is used up is a full disk") {
     CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
 }
 
-TEST_CASE("log writer: a full disk stops it for good if the piece cannot be taken away") {
+TEST_CASE("log writer: a full disk stops it for good if the partial record cannot be removed") {
     watched w;
     auto log = must(writer::open(w.fs, w.path));
     must(log.append(one));
@@ -291,12 +291,12 @@ TEST_CASE("log writer: the first failed write or sync stops it for good") {
         CHECK(w.fs.calls.empty());
         CHECK(must_fail(log.close()).what == first.what);
         CHECK(w.fs.open_files() == 0);
-        // What was synced before is there for the next one.
+        // Records synced before are there for the next writer.
         CHECK(read_log(w.log()).records.front() == one);
     }
 }
 
-TEST_CASE("log writer: a full disk at a sync is not forgiven") {
+TEST_CASE("log writer: a full disk at a sync stops it for good") {
     watched w;
     auto log = must(writer::open(w.fs, w.path));
     must(log.append(one));
@@ -307,7 +307,7 @@ TEST_CASE("log writer: a full disk at a sync is not forgiven") {
     CHECK(must_fail(log.append(two)).what == first.what);
 }
 
-TEST_CASE("log writer: whatever fails before the rename leaves the old log and no temporary file") {
+TEST_CASE("log writer: any failure before the rename leaves the old log and no temporary file") {
     const bytes old = raw_log_record(one) + "torn";
     for (const std::string_view operation :
          {"create", "open wal.log", "read", "write wal.log.tmp", "fsync wal.log.tmp", "rename"}) {
@@ -324,7 +324,7 @@ TEST_CASE("log writer: whatever fails before the rename leaves the old log and n
     }
 }
 
-TEST_CASE("log writer: a failed write or sync of the new file is the last thing it does") {
+TEST_CASE("log writer: a failed write or sync of the new file stops it for good") {
     for (const std::string_view operation : {"write wal.log.tmp", "fsync wal.log.tmp"}) {
         INFO(operation);
         watched w(raw_log_record(one));
@@ -338,7 +338,7 @@ TEST_CASE("log writer: a failed write or sync of the new file is the last thing 
     }
 }
 
-TEST_CASE("log writer: a disk that is full at the first append is forgiven") {
+TEST_CASE("log writer: a full disk at the first append does not stop it") {
     watched w(raw_log_record(one));
     auto log = must(writer::open(w.fs, w.path));
     w.fs.fault = [&](std::string_view call) { return call.starts_with("write wal.log.tmp") ? ENOSPC : 0; };
@@ -348,7 +348,7 @@ TEST_CASE("log writer: a disk that is full at the first append is forgiven") {
     CHECK(w.log() == raw_log_record(one) + raw_log_record(two));
 }
 
-TEST_CASE("log writer: a log that cannot be made leaves nothing in doubt and is tried again") {
+TEST_CASE("log writer: a failure to create the log does not stop it and the next append tries again") {
     const int sys = GENERATE(EIO, EMFILE, ENOSPC);
     watched w;
     auto log = must(writer::open(w.fs, w.path));
@@ -361,7 +361,7 @@ TEST_CASE("log writer: a log that cannot be made leaves nothing in doubt and is 
     CHECK(w.log() == raw_log_record(two));
 }
 
-TEST_CASE("log writer: a new log whose name cannot be made durable stops it for good") {
+TEST_CASE("log writer: a failure to make the name of a new log durable stops it for good") {
     watched w;
     auto log = must(writer::open(w.fs, w.path));
     must(log.append(one));
@@ -375,7 +375,7 @@ TEST_CASE("log writer: a new log whose name cannot be made durable stops it for 
     CHECK(w.fs.calls.empty());
 }
 
-TEST_CASE("log writer: a directory that cannot be synced stops it for good") {
+TEST_CASE("log writer: a failed sync of the directory after a replacement stops it for good") {
     watched w(raw_log_record(one));
     auto log = must(writer::open(w.fs, w.path));
     w.fs.fault = [](std::string_view call) { return call.starts_with("fsync-directory") ? EIO : 0; };
@@ -386,7 +386,7 @@ TEST_CASE("log writer: a directory that cannot be synced stops it for good") {
     CHECK(read_log(w.log()).records == std::vector<bytes>{one});
 }
 
-TEST_CASE("log writer: opening refuses what cannot be read") {
+TEST_CASE("log writer: opening fails if the log cannot be read") {
     watched w(raw_log_record(one));
     w.fs.fault = [](std::string_view call) { return call.starts_with("read") ? EIO : 0; };
     CHECK(must_fail(writer::open(w.fs, w.path)).sys == EIO);
@@ -396,7 +396,7 @@ TEST_CASE("log writer: opening refuses what cannot be read") {
     CHECK(must_fail(writer::open(sizeless, w.path)).sys == EIO);
 }
 
-TEST_CASE("log writer: what is no write batch is refused before it makes the log unreadable") {
+TEST_CASE("log writer: bytes that are not a write batch are refused and nothing is written") {
     watched w;
     auto log = must(writer::open(w.fs, w.path));
     w.fs.forget();
@@ -410,7 +410,7 @@ TEST_CASE("log writer: a record in pieces is the record of the whole batch") {
     watched w;
     auto log = must(writer::open(w.fs, w.path));
     log.begin_record();
-    log.add_to_record("what was begun and not appended is forgotten");
+    log.add_to_record("begun and never appended");
     for (int again = 0; again < 2; ++again) {
         log.begin_record();
         log.add_to_record(std::uint32_t{2});
@@ -423,7 +423,7 @@ TEST_CASE("log writer: a record in pieces is the record of the whole batch") {
     CHECK(log.len() == w.log().size());
 }
 
-TEST_CASE("log writer: memory for a record is taken before the log is touched") {
+TEST_CASE("log writer: memory for a record is allocated before the log is touched") {
     allocation_log memory;
     using writer_over = lsm::wal::basic_writer<logged_allocator<std::byte>>;
     const bytes batch = raw_batch({{"large", bytes(5000, 'v')}});
@@ -447,7 +447,7 @@ TEST_CASE("log writer: memory for a record is taken before the log is touched") 
 }
 
 TEST_CASE("log writer: a batch beyond 32 bits is refused before anything is written") {
-    // Reserved, never touched.
+    // Address space only; never touched.
     constexpr std::size_t size = lsm::max_length + std::size_t{1};
     void* const reserved = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     REQUIRE(reserved != MAP_FAILED);
@@ -460,7 +460,7 @@ TEST_CASE("log writer: a batch beyond 32 bits is refused before anything is writ
     ::munmap(reserved, size);
 }
 
-TEST_CASE("log writer: works on the disk as it does in memory") {
+TEST_CASE("log writer: works the same on a real disk") {
     const scratch_directory dir;
     auto& fs = lsm::io::default_file_system();
     const std::string path = dir / "wal.log";

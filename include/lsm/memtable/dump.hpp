@@ -27,9 +27,9 @@ inline constexpr std::size_t dump_header_bytes = 8;
 
 namespace lsm {
 
-/// Walks a dump front to back, checking as it goes, with one entry in memory. A forward_cursor; it stands on the first
-/// entry when made. Its errors have file and offset: short_input, bad_magic, bad_type, bad_tombstone, unsorted,
-/// trailing_bytes; and those of the input.
+/// Reads a dump from front to back and checks it on the way, with one entry in memory at a time. A forward_cursor,
+/// initially on the first entry. Errors: short_input, bad_magic, bad_type, bad_tombstone, unsorted and trailing_bytes,
+/// each with its offset and, for a file, its name; and those of the input.
 template <class Alloc>
 class basic_dump_reader {
 public:
@@ -50,7 +50,7 @@ public:
         valid_ = false;
         if (defect_) return;
         if (left_ == 0) {
-            if (in_.left() != 0) fail(errc::trailing_bytes, "bytes behind the last entry");
+            if (in_.left() != 0) fail(errc::trailing_bytes, "bytes after the last entry");
             return;
         }
         --left_;
@@ -80,17 +80,21 @@ private:
             return fail(errc::unsorted, "the key is not greater than the one before it");
         in_.skip(static_cast<std::size_t>(size));
         first_ = false;
+        // The key is copied, since the next call of next() compares with it after it has fetched. The value may stay a
+        // view: it is valid until that fetch.
         key_.assign(key);
         entry_ = {header.type, payload.substr(header.key_length)};
         valid_ = true;
     }
 
-    // Whether the next `size` bytes, from the beginning of a field or record on, are in memory now.
-    bool need(std::uint64_t size, bytes_view without) {
+    // Brings the next `size` bytes into memory. False after an error: the input's, or short_input with the text
+    // `if_short`. The offset of that error is where the field or record begins, since nothing of it is skipped before
+    // all of it is there.
+    bool need(std::uint64_t size, bytes_view if_short) {
         if (in_.ahead().size() >= size) [[likely]]
             return true;
         if (in_.left() < size) {
-            fail(errc::short_input, without);
+            fail(errc::short_input, if_short);
             return false;
         }
         auto fetched = in_.fetch(static_cast<std::size_t>(size));
@@ -98,7 +102,9 @@ private:
         return fetched.has_value();
     }
 
-    LSM_COLD void fail(errc code, bytes_view why) { defect_ = in_.named(detail::failure_at(in_.offset(), code, why)); }
+    LSM_COLD void fail(errc code, bytes_view text) {
+        defect_ = in_.named(detail::failure_at(in_.offset(), code, text));
+    }
 
     io::input<Alloc> in_;
     basic_bytes<Alloc> key_;
@@ -113,7 +119,8 @@ private:
 
 namespace lsm::detail {
 
-/// Writes the dump of `count` entries, from where the cursor stands to its end.
+/// Writes the dump of the entries from the cursor's position to its end. Requires that there are `count` of them.
+/// Errors: those of `out` and of the cursor; too_large for more than 2^32-1 entries.
 template <forward_cursor C>
 result<void> write_dump(C& entries, std::size_t count, io::sink& out) {
     if (count > std::numeric_limits<std::uint32_t>::max())

@@ -12,11 +12,14 @@
 
 namespace lsm::detail {
 
-/// Which keys a memtable may have, by their hashes: a Bloom filter of four bits for each key, all of them in one word,
-/// so that a question is one load. One thread may add while any number ask: what was added before something that the
-/// asker has acquired is seen.
+/// A Bloom filter over the keys of a memtable. Each key sets up to four bits, all of them in one word, so that a query
+/// is one load. A filter that is too small for its keys answers "maybe" more often, and one of no words always does;
+/// a key that was added is never denied.
 ///
-/// A filter that was made too small, or of no words, says yes more often than it need, never no by mistake.
+/// One thread may add while any number query. A query sees every add() that happens before it: the reader must have
+/// acquired something that the writer released after the add(), such as the sequence of the write.
+// All accesses are relaxed: the words guard no other memory, and what a reader must see comes to it with the sequence.
+// Only the writer stores, so its load and store need not be one atomic operation.
 template <class Alloc>
 class key_filter {
     using word = std::atomic<std::uint64_t>;
@@ -24,31 +27,31 @@ class key_filter {
 public:
     key_filter(std::size_t size_bytes, const Alloc& alloc) : words_(size_bytes / sizeof(word), alloc) {}
 
-    /// What add() needs of a key, whose word is on its way into the processor's cache then.
-    [[nodiscard]] std::uint64_t fetch(bytes_view key) const noexcept {
+    /// Returns the value that add() takes for `key`, and starts loading the key's word into the processor's cache.
+    [[nodiscard]] std::uint64_t prefetch(bytes_view key) const noexcept {
         if (words_.empty()) return 0;
         const std::uint64_t hash = xxh64(key);
-        __builtin_prefetch(&words_[place(hash)], 1);
+        __builtin_prefetch(&words_[word_of(hash)], 1);
         return hash;
     }
-    void add(std::uint64_t fetched) noexcept {
+    void add(std::uint64_t prefetched) noexcept {
         if (words_.empty()) return;
-        word& of_key = words_[place(fetched)];
-        of_key.store(of_key.load(std::memory_order_relaxed) | bits(fetched), std::memory_order_relaxed);
+        word& of_key = words_[word_of(prefetched)];
+        of_key.store(of_key.load(std::memory_order_relaxed) | bits_of(prefetched), std::memory_order_relaxed);
     }
-    /// `hash` is the xxh64() of a key.
+    /// False only if the key was never added. `hash` is the xxh64() of the key.
     [[nodiscard]] bool may_contain(std::uint64_t hash) const noexcept {
         if (words_.empty()) return true;
-        return (words_[place(hash)].load(std::memory_order_relaxed) & bits(hash)) == bits(hash);
+        return (words_[word_of(hash)].load(std::memory_order_relaxed) & bits_of(hash)) == bits_of(hash);
     }
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return words_.size() * sizeof(word); }
 
 private:
-    // The upper half of the hash says which word, the lower one which bits of it.
-    [[nodiscard]] std::size_t place(std::uint64_t hash) const noexcept {
+    // The upper half of the hash selects the word, and the lower half the bits in it.
+    [[nodiscard]] std::size_t word_of(std::uint64_t hash) const noexcept {
         return static_cast<std::size_t>((hash >> 32) * words_.size() >> 32);
     }
-    [[nodiscard]] static std::uint64_t bits(std::uint64_t hash) noexcept {
+    [[nodiscard]] static std::uint64_t bits_of(std::uint64_t hash) noexcept {
         std::uint64_t out = 0;
         for (int i = 0; i < 4; ++i, hash >>= 6) out |= std::uint64_t{1} << (hash & 63);
         return out;

@@ -26,9 +26,9 @@
 
 namespace lsm::detail {
 
-/// The memtable over bytes: a skip_list, the length its dump would have, and for whoever looks for keys that are often
-/// not there a filter of `filter_bytes`; three or more for each entry spare nearly all of these searches.
-/// One thread may write while any number read.
+/// A memtable over bytes: a skip_list, the length of its dump, and a filter of `filter_bytes` that spares searches for
+/// absent keys; three or more bytes for each entry spare nearly all of them. One thread may write while any number
+/// read.
 template <class Alloc>
 class memtable_core {
 public:
@@ -38,27 +38,27 @@ public:
     explicit memtable_core(const Alloc& alloc, std::size_t filter_bytes = 0)
         : alloc_(alloc), entries_(alloc), filter_(filter_bytes, alloc) {}
 
-    /// Requires a key and value of at most max_length bytes, and `at` not below any sequence used before. If Alloc
-    /// throws, nothing has changed.
+    /// Adds an entry. Writer only. Requires a key and value of at most max_length bytes, and that `at` is not below any
+    /// sequence used before. If Alloc throws, nothing has changed.
     void add(bytes_view key, entry_view entry, sequence at) {
-        const std::uint64_t fetched = filter_.fetch(key);
-        const version* const hidden = entries_.add(key, entry, at);
-        filter_.add(fetched);
-        count(key, entry, hidden, at);
+        const std::uint64_t prefetched = filter_.prefetch(key);
+        const version* const superseded = entries_.add(key, entry, at);
+        filter_.add(prefetched);
+        account(key, entry, superseded, at);
     }
-    /// The same in steps, as skip_list::prepare() and link_in(). Before link_in() add_to_filter() is given what fetch()
-    /// returned for the key, best some other work earlier.
+    /// add() in steps, as skip_list::prepare() and link_in(). add_to_filter() must come before link_in(). It takes the
+    /// value that prefetch_filter() returned for the key, and is fast if other work was done in between. Writer only.
     node* prepare(bytes_view key, entry_view entry, sequence at) { return entries_.prepare(key, entry, at); }
-    [[nodiscard]] std::uint64_t fetch(bytes_view key) const noexcept { return filter_.fetch(key); }
-    void add_to_filter(std::uint64_t fetched) noexcept { filter_.add(fetched); }
+    [[nodiscard]] std::uint64_t prefetch_filter(bytes_view key) const noexcept { return filter_.prefetch(key); }
+    void add_to_filter(std::uint64_t prefetched) noexcept { filter_.add(prefetched); }
     void link_in(node* prepared, std::uint64_t number) {
-        const version* const only = prepared->newest();
-        const version* const hidden = entries_.link_in(prepared, number);
-        count(prepared->key(), only->entry(), hidden, std::max(newest(), only->written));
+        const version* const added = prepared->newest();
+        const version* const superseded = entries_.link_in(prepared, number);
+        account(prepared->key(), added->entry(), superseded, std::max(newest(), added->written_at));
     }
-    /// As skip_list::expect().
-    void expect(bytes_view prefix) { entries_.expect(prefix); }
-    /// What all keys begin with; nothing if there are none. The writer only.
+    /// As skip_list::expect_prefix().
+    void expect_prefix(bytes_view prefix) { entries_.expect_prefix(prefix); }
+    /// The longest prefix that all keys share; empty if there are no keys. Writer only.
     [[nodiscard]] bytes_view common_prefix() const noexcept {
         if (entries_.first() == nullptr) return {};
         const bytes_view first = entries_.first()->key();
@@ -66,31 +66,39 @@ public:
     }
     /// As skip_list::reserve().
     void reserve(std::size_t entries, std::size_t bytes) { entries_.reserve(entries, bytes); }
-    /// The newest sequence that was added; 0 before the first.
+    /// The newest sequence that was added; 0 before the first. A thread that reads it sees the add() that stored it,
+    /// and every add() before that one.
+    // Acquire: pairs with the release in account().
     [[nodiscard]] sequence newest() const noexcept { return newest_.load(std::memory_order_acquire); }
 
-    /// The entry of `key` as a reader at `at` sees it; null if it sees none. Lives as long as the memtable.
+    /// The entry of `key` as a reader at `at` sees it; null if it sees none. Valid as long as the memtable. Expected
+    /// O(log n).
     [[nodiscard]] const version* find(bytes_view key, sequence at) const noexcept {
-        const node* const found = entries_.not_below(key);
-        return found != nullptr && found->key() == key ? found->seen(at) : nullptr;
+        const node* const found = entries_.find_greater_or_equal(key);
+        return found != nullptr && found->key() == key ? found->visible_at(at) : nullptr;
     }
 
-    /// False for most keys that find() does not find, and for no other. `hash` is the key's xxh64().
+    /// False for most keys that the memtable does not have, and never for one that it has. `hash` is the key's xxh64().
     [[nodiscard]] bool may_contain(std::uint64_t hash) const noexcept { return filter_.may_contain(hash); }
 
+    // Relaxed: these are statistics, and no reader concludes from them what else it may read. A reader that has called
+    // newest() sees values at least as recent.
     [[nodiscard]] std::size_t len() const noexcept { return len_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return entries_.memory_bytes() + filter_.memory_bytes(); }
-    /// Of these, what is not left for more entries. The writer only.
+    /// The part of memory_bytes() that holds entries, without the filter and the room left for more. Writer only.
     [[nodiscard]] std::size_t used_bytes() const noexcept { return entries_.used_bytes(); }
     [[nodiscard]] const skip_list<Alloc>& entries() const noexcept { return entries_; }
     [[nodiscard]] const Alloc& allocator() const noexcept { return alloc_; }
 
 private:
-    void count(bytes_view key, entry_view entry, const version* hidden, sequence at) noexcept {
+    // Updates the counters after an entry was linked. The release comes last, so that a reader that acquires `at` sees
+    // the links, the filter's bits and the counters. Only the writer stores any of them, so load and store need not be
+    // one operation.
+    void account(bytes_view key, entry_view entry, const version* superseded, sequence at) noexcept {
         std::uint64_t bytes = size_bytes() + entry.value.size();
-        if (hidden != nullptr) {
-            bytes -= hidden->value_length;
+        if (superseded != nullptr) {
+            bytes -= superseded->value_length;
         } else {
             bytes += record_header_bytes + key.size();
             len_.store(len() + 1, std::memory_order_relaxed);
@@ -107,7 +115,8 @@ private:
     std::atomic<sequence> newest_ = 0;
 };
 
-/// Walks what a reader at one sequence sees. Shares the memtable's ownership. next() is O(1), the rest O(log n).
+/// A cursor over what a reader at one sequence sees. Shares ownership of the memtable. Initially on no entry. next() is
+/// O(1) and every other move expected O(log n), and as much again for each key that is skipped because it is too new.
 template <class Alloc>
 class memtable_cursor {
 public:
@@ -119,25 +128,26 @@ public:
     [[nodiscard]] entry_view entry() const noexcept { return version_->entry(); }
     [[nodiscard]] result<void> status() const noexcept { return {}; }
 
-    void next() noexcept { forwards(node_->next(0)); }
-    void prev() noexcept { backwards(table_->entries().last_below(node_->key())); }
-    void seek_to_first() noexcept { forwards(table_->entries().first()); }
-    void seek_to_last() noexcept { backwards(table_->entries().last()); }
-    void seek(bytes_view key) noexcept { forwards(table_->entries().not_below(key)); }
+    void next() noexcept { move_forward(node_->next(0)); }
+    void prev() noexcept { move_backward(table_->entries().find_less_than(node_->key())); }
+    void seek_to_first() noexcept { move_forward(table_->entries().first()); }
+    void seek_to_last() noexcept { move_backward(table_->entries().last()); }
+    void seek(bytes_view key) noexcept { move_forward(table_->entries().find_greater_or_equal(key)); }
 
 private:
     using node = typename skip_list<Alloc>::node;
 
-    // Keys written after at_ are passed over.
-    void forwards(const node* to) noexcept {
-        while (!stand_on(to)) to = to->next(0);
+    // Both skip keys that were first written after at_.
+    void move_forward(const node* to) noexcept {
+        while (!settle_on(to)) to = to->next(0);
     }
-    void backwards(const node* to) noexcept {
-        while (!stand_on(to)) to = table_->entries().last_below(to->key());
+    void move_backward(const node* to) noexcept {
+        while (!settle_on(to)) to = table_->entries().find_less_than(to->key());
     }
-    bool stand_on(const node* to) noexcept {
+    // Moves to `to`, a node or null for the end. False if a reader at at_ sees no version of the node.
+    bool settle_on(const node* to) noexcept {
         node_ = to;
-        version_ = to == nullptr ? nullptr : to->seen(at_);
+        version_ = to == nullptr ? nullptr : to->visible_at(at_);
         return to == nullptr || version_ != nullptr;
     }
 
@@ -153,9 +163,9 @@ namespace lsm {
 
 /// An ordered table in memory: the newest entry (value or tombstone) of each key.
 ///
-/// One thread may write while others read. Views and cursors into it stay valid, and cursors keep it alive; a cursor
-/// sees the entries of the moment it was made. Overwritten values keep their memory until the memtable goes. Move-only;
-/// a moved-from memtable can only be assigned to or destroyed.
+/// One thread may write while others read. Writes invalidate no view and no cursor. A cursor shows the entries as they
+/// were when it was made. Memory is freed when the memtable and its last cursor are gone; until then overwritten values
+/// keep theirs. Move-only; a moved-from memtable can only be assigned to or destroyed.
 template <class Policies>
 class basic_memtable {
     using alloc = typename Policies::allocator_type;
@@ -171,17 +181,18 @@ public:
     basic_memtable(basic_memtable&&) noexcept = default;
     basic_memtable& operator=(basic_memtable&&) noexcept = default;
 
-    /// Sets the value of `key`. Requires both to take at most max_length bytes. Expected O(log n); O(1) for keys in
-    /// order. If the allocator throws, nothing has changed.
+    /// Sets the value of `key`. Requires that each takes at most max_length bytes. If the allocator throws, nothing has
+    /// changed. Expected O(log n); O(1) for keys in ascending order.
     void put(typename Policies::key_argument key, typename Policies::value_argument value) {
         const detail::encoded_value<Policies> stored(value, core_->allocator());
         add(key, {entry_type::value, stored.view()});
     }
 
-    /// Writes a tombstone for `key`, also if it was never there. Otherwise as put().
+    /// Writes a tombstone for `key`, even if the key was never written. Otherwise as put().
     void del(typename Policies::key_argument key) { add(key, {entry_type::tombstone, {}}); }
 
-    /// What is known of `key`. Expected O(log n). A view of bytes lives as long as the memtable.
+    /// Looks up `key`. Expected O(log n). A view of bytes in the result is valid as long as the memtable or one of its
+    /// cursors.
     [[nodiscard]] lookup get(typename Policies::key_argument key) const {
         const detail::encoded_key<Policies> target(key, core_->allocator());
         const auto* const seen = core_->find(target.view(), detail::newest_sequence);
@@ -190,19 +201,19 @@ public:
         return lookup(*detail::decode_value<Policies>(seen->entry().value));
     }
 
-    /// All entries, tombstones included, in key order.
+    /// A cursor over all entries in key order, tombstones included, on the first of them.
     [[nodiscard]] cursor iter() const {
         return cursor({{core_, core_->newest()}, detail::key_range(core_->allocator())}, core_->allocator());
     }
 
-    /// Keys, those with a tombstone included.
+    /// The number of keys, those with a tombstone included. O(1).
     [[nodiscard]] std::size_t len() const noexcept { return core_->len(); }
-    /// The length of the dump, which is not the memory that is held: encode().size(), as long as nobody writes. O(1).
+    /// The length of the dump in bytes: encode().size(), unless a thread writes meanwhile. Not the memory held. O(1).
     [[nodiscard]] std::uint64_t size_bytes() const noexcept { return core_->size_bytes(); }
     /// Bytes held from the allocator for entries. O(1).
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return core_->memory_bytes(); }
 
-    /// The dump of the entries of this moment. O(n).
+    /// Returns the dump of the entries as they are now. O(n).
     [[nodiscard]] bytes encode() const {
         bytes out;
         out.reserve(static_cast<std::size_t>(size_bytes()));
@@ -211,23 +222,25 @@ public:
         return out;
     }
 
-    /// Writes the dump to `out`, whose errors it returns; too_large for more than 2^32-1 entries.
+    /// Writes the dump of the entries as they are now to `out`. Errors: those of `out`; too_large for more than 2^32-1
+    /// entries. O(n).
     result<void> encode(io::sink& out) const {
         detail::memtable_cursor<alloc> entries(core_, core_->newest());
+        // Not len(): another thread may have added keys that this cursor does not show.
         std::size_t count = 0;
         for (entries.seek_to_first(); entries.valid(); entries.next()) ++count;
         entries.seek_to_first();
         return detail::write_dump(entries, count, out);
     }
 
-    /// The memtable of a dump. Errors, each with its offset: short_input, bad_magic, bad_type, bad_tombstone, unsorted,
-    /// trailing_bytes; bad_key and bad_value for bytes that the policies' codecs refuse. Memory in proportion to
-    /// `dump`, whatever it claims.
+    /// Reads a dump. Errors: short_input, bad_magic, bad_type, bad_tombstone, unsorted and trailing_bytes, each with
+    /// its offset; bad_key and bad_value, with the key, for bytes that the policies' codecs refuse. Takes memory in
+    /// proportion to the size of `dump`, whatever lengths it claims.
     static result<basic_memtable> decode(bytes_view dump, const alloc& allocator = {}) {
         return decode(io::input<alloc>(dump, allocator), allocator);
     }
 
-    /// The same from a file; its errors too.
+    /// The same for an input, whose read errors it returns too.
     static result<basic_memtable> decode(io::input<alloc> in, const alloc& allocator = {}) {
         basic_memtable out(allocator);
         basic_dump_reader<alloc> entries(std::move(in), allocator);

@@ -10,11 +10,12 @@
 #include <lsm/core/coding.hpp>
 #include <lsm/core/crc32_prefixes.hpp>
 
-/// A log is records, one behind the other:
+/// A log is a sequence of records without a file header:
 ///
 ///     len u32 | crc u32 | payload[len]
 ///
-/// The payload is one write batch, crc its CRC-32. A len of 0 is no record but the end: only zeros may follow.
+/// The payload is one write batch, and crc is its CRC-32. A len of 0 marks the end; only zeros may follow it. A record
+/// is intact if its CRC matches and its payload is a well-formed write batch.
 namespace lsm::detail {
 
 inline constexpr std::size_t log_header_bytes = 8;
@@ -29,42 +30,45 @@ struct log_record_header {
     }
 };
 
-/// Looks for intact records at arbitrary offsets of the end of a log, `in`, which must outlive it. Each offset costs
-/// O(1): a batch is read only where the CRC is good, which is so by chance once in four billion times. In a file that
-/// was made for it, records with good CRCs can lie in each other: after as many operations as eight times the file has
-/// bytes the search gives up.
+/// Searches the tail of a log for intact records at arbitrary offsets. The first offset that looks like a record costs
+/// O(tail), every other O(1): the batch is parsed only where the CRC matches, which happens by chance once in four
+/// billion times. A hostile file can nest records with matching CRCs in each other; the search gives up after parsing
+/// eight operations for each byte of the file. Takes four bytes of memory for each 64 bytes of the tail.
 template <class Alloc = std::allocator<std::byte>>
 class record_search {
 public:
+    /// `in` is the tail of a log of `file_size` bytes. Its bytes must outlive the search.
     record_search(bytes_view in, std::uint64_t file_size, const Alloc& alloc = {})
         : in_(in), alloc_(alloc), operations_left_(8 * file_size) {}
 
-    /// The first offset at or behind `from` at which an intact record starts.
+    /// The first offset, from `from` on, at which an intact record starts. Nothing if there is none, or if the search
+    /// gives up.
     [[nodiscard]] std::optional<std::size_t> find(std::size_t from) {
         const bytes_view in = in_;
         for (std::size_t at = from; at + log_header_bytes < in.size(); ++at) {
-            if (!begins_like_record(in, at)) continue;
+            if (!looks_like_record(in, at)) continue;
             if (intact(at)) return at;
             if (exhausted_) break;
         }
         return std::nullopt;
     }
 
-    /// Whether an intact record starts at `at`.
+    /// Whether an intact record starts at `at`. False if the search is exhausted().
     [[nodiscard]] bool intact(std::size_t at) {
-        if (exhausted_ || !begins_like_record(in_, at)) return false;
+        if (exhausted_ || !looks_like_record(in_, at)) return false;
         const auto header = log_record_header::read(in_.data() + at);
         at += log_header_bytes;
         if (!crcs_) crcs_.emplace(in_, alloc_);
-        return crcs_->of(at, header.length) == header.crc && is_batch({in_.data() + at, header.length});
+        return crcs_->of(at, header.length) == header.crc && is_write_batch({in_.data() + at, header.length});
     }
 
-    /// Whether the search gave up, so that its "none" proves nothing.
+    /// Whether the search gave up: from then on, "no intact record" proves nothing.
     [[nodiscard]] bool exhausted() const noexcept { return exhausted_; }
 
 private:
-    // What the length and the first operation tell spares most bytes the CRC.
-    static bool begins_like_record(bytes_view in, std::size_t at) noexcept {
+    // Rules out most offsets without computing a CRC: checks the length, the operation count against the length, and
+    // the first operation.
+    static bool looks_like_record(bytes_view in, std::size_t at) noexcept {
         if (in.size() - at <= log_header_bytes) return false;
         const auto length = log_record_header::read(in.data() + at).length;
         if (length < batch_header_bytes || length > in.size() - at - log_header_bytes) return false;
@@ -72,38 +76,41 @@ private:
         const std::size_t operations = length - batch_header_bytes;
         const std::uint64_t count = load_le<std::uint32_t>(batch);
         if (count == 0) return operations == 0;
-        if (count * smallest_operation > operations) return false;
+        if (count * smallest_operation_bytes > operations) return false;
         const char* const first = batch + batch_header_bytes;
         return static_cast<unsigned char>(*first) <= static_cast<unsigned char>(entry_type::tombstone) &&
-               load_le<std::uint32_t>(first + 1) <= operations - smallest_operation;
+               load_le<std::uint32_t>(first + 1) <= operations - smallest_operation_bytes;
     }
 
-    bool is_batch(bytes_view payload) noexcept {
+    bool is_write_batch(bytes_view payload) noexcept {
         batch_reader batch(payload);
         bytes_view key;
         entry_view entry;
         while (batch.next(key, entry)) {
-            exhausted_ = operations_left_ == 0;
-            if (exhausted_) return false;
+            if (operations_left_ == 0) {
+                exhausted_ = true;
+                return false;
+            }
             --operations_left_;
         }
         return !batch.defect();
     }
 
-    static constexpr std::size_t smallest_operation = 5;  // a tombstone of the empty key
+    static constexpr std::size_t smallest_operation_bytes = 5;  // a tombstone of the empty key
 
     bytes_view in_;
     [[no_unique_address]] Alloc alloc_;
-    std::optional<crc32_prefixes<Alloc>> crcs_;  // from the first offset on that needs one
+    std::optional<crc32_prefixes<Alloc>> crcs_;  // made for the first offset that needs a CRC
     std::uint64_t operations_left_;
     bool exhausted_ = false;
 };
 
 [[nodiscard]] inline bool all_zeros(bytes_view in) noexcept { return in.find_first_not_of('\0') == bytes_view::npos; }
 
-/// Whether the record at the front of `in` runs beyond its end, and so does the batch in it, read field by field. (A
-/// batch that is complete before its record is tells of a damaged length.)
-[[nodiscard]] inline bool cut_off(bytes_view in) noexcept {
+/// Whether the record at the front of `in` is truncated: its length runs past the end of `in`, and so does the batch in
+/// it when it is parsed field by field. If the batch is complete, the length is damaged instead, and the record is not
+/// truncated. Fewer bytes than a header are a truncated record.
+[[nodiscard]] inline bool is_truncated(bytes_view in) noexcept {
     if (in.size() < log_header_bytes) return true;
     const auto header = log_record_header::read(in.data());
     in.remove_prefix(log_header_bytes);
@@ -116,12 +123,14 @@ private:
     return batch.defect() == errc::short_input;
 }
 
-/// Whether the end of a log, `in` from `at` on, where the first byte is that belongs to no intact record, is what a
-/// crash in the middle of a write leaves, and not damage in front of intact records. (All zeros are neither: they are a
-/// clean end.) Requires a search of `in`.
+/// Whether `in` from `at` on is a torn tail, as a crash during a write leaves it, and not damage before intact records.
+/// Requires that `at` is the first byte that belongs to no intact record, and that `search` searches `in`. A tail of
+/// zeros is a clean end, for which the caller checks first.
 template <class Alloc>
 [[nodiscard]] bool torn_tail(bytes_view in, std::size_t at, record_search<Alloc>& search) {
-    return cut_off(in.substr(at)) || (!search.find(at + 1) && !search.exhausted());
+    // A truncated record is the last one, even if its value contains what looks like intact records.
+    if (is_truncated(in.substr(at))) return true;
+    return !search.find(at + 1) && !search.exhausted();
 }
 
 }  // namespace lsm::detail

@@ -20,27 +20,29 @@
 
 namespace lsm::wal {
 
-/// Reads the records of a log, front to back, one in memory at a time. One thread at a time.
+/// Reads the records of a log from front to back, with one record in memory until the first defect, and from there on
+/// the rest of the file. One thread at a time.
 template <class Alloc>
 class basic_reader {
 public:
-    /// Bytes that were passed over.
+    /// A range of bytes that the reader skipped: torn or damaged.
     struct cut {
         std::uint64_t offset;
         std::uint64_t size;
     };
     using cuts = detail::vector_of<cut, Alloc>;
 
-    /// Takes the log as it is now: bytes appended later are not seen.
+    /// Reads the log up to its present size: bytes appended later are not seen. Errors: those of file::size().
     static result<basic_reader> open(io::file log, recovery mode = recovery::strict_tail, const Alloc& alloc = {}) {
         const auto size = log.size();
         if (!size) return size.error();
         return basic_reader(std::allocate_shared<const io::file>(alloc, std::move(log)), *size, mode, alloc);
     }
 
-    /// The payload of the next intact record, a well-formed write batch, valid until the next call; nothing at the end.
-    /// Errors: corruption, with file and offset; io, which is never taken for an end. Not to be called again after an
-    /// error.
+    /// Returns the payload of the next intact record, a well-formed write batch; nothing at the end. The view is valid
+    /// until the next call. Do not call it again after an error. Errors: corruption, with file and offset, as the
+    /// recovery mode defines it; io, which is never taken for the end of the log; short_input if the file has shrunk
+    /// since open().
     result<std::optional<bytes_view>> next() {
         for (;;) {
             const std::uint64_t start = in_.offset();
@@ -52,17 +54,17 @@ public:
                 ++records_;
                 return *payload;
             }
-            if (auto judged = judge_defect(start); !judged) return std::move(judged).error();
+            if (auto handled = handle_defect(start); !handled) return std::move(handled).error();
         }
     }
 
-    /// Records read so far.
+    /// The number of records read so far.
     [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
-    /// Where the last intact record ended.
+    /// The offset at which the last record that was read ends; 0 before the first.
     [[nodiscard]] std::uint64_t end() const noexcept { return end_; }
-    /// What was cut so far: torn or damaged bytes. Zeros between the last intact record and the end of the file are
-    /// none.
+    /// The ranges skipped so far, in file order. Zeros from an intact record to the end of the file are not among them.
     [[nodiscard]] const cuts& cut_ranges() const noexcept { return cuts_; }
+    /// The sum of their sizes. O(ranges).
     [[nodiscard]] std::uint64_t cut_bytes() const noexcept {
         std::uint64_t sum = 0;
         for (const cut& c : cuts_) sum += c.size;
@@ -76,55 +78,60 @@ private:
           size_(size),
           mode_(mode),
           in_(*log_, size, alloc),
-          rest_(alloc),
+          tail_(alloc),
           cuts_(alloc) {}
 
-    // The record at `start`; nothing if there is no intact one.
+    // Returns the payload of the record at `start`; nothing if there is no intact record.
     result<std::optional<bytes_view>> take_record(std::uint64_t start) {
         if (in_.left() < detail::log_header_bytes) return std::nullopt;
         const auto raw = in_.take(detail::log_header_bytes);
         if (!raw) return raw.error();
         const auto header = detail::log_record_header::read(raw->data());
         if (header.length == 0 || header.length > in_.left()) return std::nullopt;
-        // Where a defect is not the end, each may claim all that follows it: there the bounds of the search hold.
-        if (mode_ == recovery::salvage && search_ && !search_->intact(in_rest(start))) return std::nullopt;
+        // Salvage goes on after defects, and each of many damaged records may claim all the bytes that follow. The
+        // search decides in O(1) and within its bounds; reading each claim would be quadratic.
+        if (mode_ == recovery::salvage && search_ && !search_->intact(in_tail(start))) return std::nullopt;
         const auto payload = in_.take(header.length);
         if (!payload) return payload.error();
         if (crc32(*payload) != header.crc) return std::nullopt;
         if (auto checked = detail::check_batch(*payload); !checked) {
-            // No torn write has a good CRC.
+            // A torn write does not leave a matching CRC, so this is damage even at the end of the log.
             if (mode_ == recovery::strict_tail || mode_ == recovery::absolute)
-                return corrupt(start, "a record with a good CRC holds no write batch");
+                return corrupt(start, "the CRC of the record matches, but its payload is not a write batch");
             return std::nullopt;
         }
         return *payload;
     }
 
-    // Decides what the bytes from `start` on are; afterwards the reader stands behind what is to be passed over.
-    result<void> judge_defect(std::uint64_t start) {
+    // There is no intact record at `start`. Decides by the mode what the bytes there are, and moves the reader past
+    // those that are to be skipped.
+    result<void> handle_defect(std::uint64_t start) {
         const auto clean_end = zeros_from(start);
         if (!clean_end) return clean_end.error();
         if (*clean_end) {
             in_ = io::input<Alloc>(*log_, size_, alloc_, size_);
             return {};
         }
-        const bool first = !search_;
-        if (auto loaded = load_rest(start); !loaded) return loaded;
-        if (first) return {};  // a writer may have gone on since the record was looked for
-        std::uint64_t resume = size_;
+        // A writer that is still appending may have completed the record since it was read. So load the tail first, and
+        // look at `start` again in it: only what is not intact there is a defect.
+        const bool first_defect = !search_;
+        if (auto loaded = load_tail(start); !loaded) return loaded;
+        if (first_defect) return {};
         if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");
-        if (mode_ == recovery::strict_tail && !detail::torn_tail(rest(), in_rest(start), *search_))
-            return corrupt(start, "not an intact record, and not the torn end of a log");
+        if (mode_ == recovery::strict_tail && !detail::torn_tail(tail(), in_tail(start), *search_))
+            return corrupt(start, "not an intact record, and not a torn write at the end of the log");
+        // The rest of the log is skipped, unless salvage finds another record in it.
+        std::uint64_t resume = size_;
         if (mode_ == recovery::salvage)
-            if (const auto found = search_->find(in_rest(start) + 1)) resume = rest_begin_ + *found;
+            if (const auto found = search_->find(in_tail(start) + 1)) resume = tail_begin_ + *found;
         cuts_.push_back({start, resume - start});
         in_.skip(static_cast<std::size_t>(resume - in_.offset()));
         return {};
     }
 
-    // Whether the file ends in zeros from `start` on; a preallocated end can be long, so it is not read into memory.
+    // Whether all bytes from `start` on are zero. Reads the file in pieces, since a preallocated end can be long.
     result<bool> zeros_from(std::uint64_t start) const {
-        if (search_) return detail::all_zeros(rest().substr(in_rest(start)));
+        if (search_) return detail::all_zeros(tail().substr(in_tail(start)));
         char piece[std::size_t{16} << 10];
         while (start < size_) {
             const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(sizeof piece, size_ - start));
@@ -135,25 +142,25 @@ private:
         return true;
     }
 
-    // From the first defect on, what is left of the file is read from memory, so that it is read once however many
-    // follow.
-    result<void> load_rest(std::uint64_t start) {
+    // Moves the reader to `start` in the tail. At the first defect, reads the tail into memory: so each byte is read
+    // from the file only once more, however many defects follow.
+    result<void> load_tail(std::uint64_t start) {
         if (!search_) {
-            rest_.resize(static_cast<std::size_t>(size_ - start));
-            if (auto read = log_->read_exactly(start, rest_); !read) return read;
-            rest_begin_ = start;
-            search_.emplace(rest(), size_, alloc_);
+            tail_.resize(static_cast<std::size_t>(size_ - start));
+            if (auto read = log_->read_exactly(start, tail_); !read) return read;
+            tail_begin_ = start;
+            search_.emplace(tail(), size_, alloc_);
         }
-        in_ = io::input<Alloc>(rest().substr(in_rest(start)), start, alloc_);
+        in_ = io::input<Alloc>(tail().substr(in_tail(start)), start, alloc_);
         return {};
     }
-    [[nodiscard]] bytes_view rest() const noexcept { return {rest_.data(), rest_.size()}; }
-    [[nodiscard]] std::size_t in_rest(std::uint64_t offset) const noexcept {
-        return static_cast<std::size_t>(offset - rest_begin_);
+    [[nodiscard]] bytes_view tail() const noexcept { return {tail_.data(), tail_.size()}; }
+    [[nodiscard]] std::size_t in_tail(std::uint64_t offset) const noexcept {
+        return static_cast<std::size_t>(offset - tail_begin_);
     }
 
-    LSM_COLD error corrupt(std::uint64_t offset, bytes_view why) const {
-        return detail::failure_at(offset, errc::corruption, why).in(log_->path());
+    LSM_COLD error corrupt(std::uint64_t offset, bytes_view text) const {
+        return detail::failure_at(offset, errc::corruption, text).in(log_->path());
     }
 
     [[no_unique_address]] Alloc alloc_;
@@ -161,9 +168,9 @@ private:
     std::uint64_t size_;
     recovery mode_;
     io::input<Alloc> in_;
-    detail::vector_of<char, Alloc> rest_;
-    std::uint64_t rest_begin_ = 0;
-    std::optional<detail::record_search<Alloc>> search_;  // of the rest, as soon as there is one
+    detail::vector_of<char, Alloc> tail_;  // the file from the first defect on
+    std::uint64_t tail_begin_ = 0;
+    std::optional<detail::record_search<Alloc>> search_;  // of the tail; empty before the first defect
     std::uint64_t records_ = 0;
     std::uint64_t end_ = 0;
     cuts cuts_;

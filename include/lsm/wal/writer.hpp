@@ -15,6 +15,7 @@
 #include <lsm/core/or_out_of_memory.hpp>
 #include <lsm/core/result.hpp>
 #include <lsm/fwd.hpp>
+#include <lsm/io/copy_range.hpp>
 #include <lsm/io/file.hpp>
 #include <lsm/wal/format.hpp>
 #include <lsm/wal/reader.hpp>
@@ -23,18 +24,19 @@ namespace lsm::wal {
 
 /// Appends records to a log. One thread at a time.
 ///
-/// A log that was there before is never appended to, since what a failed fsync left of it in memory may not be on the
-/// disk: the first append() writes its intact records to a new file, syncs it and renames it over the old one. Until
-/// then nothing on the disk changes, and a missing log stays missing.
+/// The writer never appends to a log that existed before: after a failed fsync, the page cache may show bytes of it
+/// that never reached the disk. Instead the first append() writes its intact records to a new file, syncs that and
+/// renames it over the old log. Until then nothing on the disk changes, and a missing log stays missing.
 ///
-/// The first failed write or sync is the last thing the writer does: every later call returns that error. Only a full
-/// disk is forgiven, if the piece of a record that it left can be taken away again. What a file system throws while it
-/// writes or syncs passes through, and is a failure like others.
+/// The first failed write or sync stops the writer: that call and every later one return its error. The exception is a
+/// full disk during a write: the writer goes on if it can remove the partial record. An exception
+/// that the file system throws during a write or sync passes through and stops the writer too; later calls return
+/// errc::io with ENOMEM.
 template <class Alloc>
 class basic_writer {
 public:
-    /// Reads the log at `path`, if there is one, and continues behind its intact records; a torn tail is cut. Errors:
-    /// those of a strict_tail reader.
+    /// Reads the log at `path`, if there is one, and continues after its intact records; a torn tail is dropped.
+    /// Errors: those of opening the log, except not_found, and those of a strict_tail reader.
     static result<basic_writer> open(io::file_system& fs, std::string_view path, const Alloc& alloc = {}) {
         auto log = io::file::open(fs, path, io::open_mode::read_no_follow);
         if (!log && log.error().code == errc::not_found) return basic_writer(fs, path, std::nullopt, alloc);
@@ -48,140 +50,152 @@ public:
         }
     }
 
-    /// Continues behind the first `intact` bytes of the log at `path`, which a reader has found to be intact; without a
-    /// number, there is no log.
+    /// Continues after the first `intact` bytes of the log at `path`. Requires that a reader found them to be intact
+    /// records. Without a value, there must be no log. `fs` must outlive the writer.
     basic_writer(io::file_system& fs, std::string_view path, std::optional<std::uint64_t> intact,
                  const Alloc& alloc = {})
         : fs_(&fs), path_(path), len_(intact.value_or(0)), exists_(intact.has_value()), record_(alloc) {}
 
-    /// From now on sync() sees to it that there is disk space for so many bytes more than are written: to write where
-    /// the file need not grow makes a sync cheaper. The file is longer than its records then, until close() or
-    /// rotate(). 0 for none.
+    /// Makes later syncs reserve disk space for `bytes` bytes beyond the records, each time the space reserved before
+    /// is used up. Writes into reserved space do not grow the file, which makes a sync cheaper. The file is longer than
+    /// its records and ends in zeros until close() or rotate(). A disk that cannot reserve space is no error. 0
+    /// reserves nothing.
     void preallocate(std::uint64_t bytes) noexcept { preallocation_ = bytes; }
 
-    /// Writes one record with an encoded write batch in it, unless that is empty; on the disk it is after sync().
-    /// Errors: too_large for more than 2^32-1 bytes; short_input, bad_type or trailing_bytes for what is no write
-    /// batch; no_space; io.
+    /// Appends a record that holds `batch`, an encoded write batch; a batch of no operations is not written. The record
+    /// is durable after sync(). Errors: too_large for more than 2^32-1 bytes; short_input, bad_type or trailing_bytes
+    /// if `batch` is not a write batch; no_space; io; those of creating a file.
     result<void> append(bytes_view batch) {
         if (auto good = check(); !good) return good;
         if (batch.size() > max_length)
             return detail::failure(errc::too_large, "a write batch has at most 2^32-1 bytes");
-        if (auto checked = detail::check_batch(batch); !checked) return checked;  // or the log could not be read again
+        // A record that is not a write batch would be damage to every reader of the log.
+        if (auto checked = detail::check_batch(batch); !checked) return checked;
         if (batch.size() == detail::batch_header_bytes) return {};
         begin_record();
         add_to_record(batch);
         return append_record();
     }
 
-    /// The same in pieces, for who knows that they are a write batch of at most max_length bytes together, and has
-    /// begun with its count.
+    /// append() in pieces: begin_record(), then add_to_record() for each piece, then append_record(). Requires that the
+    /// pieces together are a write batch of at most max_length bytes, its count included; this is not checked.
     void begin_record() { record_.assign(detail::log_header_bytes, '\0'); }
     void add_to_record(bytes_view piece) {
         detail::make_room(record_, piece.size());
         record_.append(piece);
     }
     void add_to_record(std::uint32_t number) { detail::append_le(record_, number); }
-    /// `mapped`: into space that is reserved and mapped, a piece of what preallocate() asked for, as
-    /// io::file::map_ahead() has it; where that cannot be had, written.
+    /// Appends the record. If `mapped`, copies it into space that is reserved and mapped as by io::file::map_ahead(), a
+    /// part of what preallocate() asked for; writes it where no such space is available. Errors: no_space; io; those of
+    /// creating a file.
     result<void> append_record(bool mapped = false) {
         if (auto good = check(); !good) return good;
         if (!log_.is_open())
-            if (auto started = start(); !started) return started;
+            if (auto opened = open_log(); !opened) return opened;
         if (mapped && log_.mapped_ahead() < record_.size()) map_ahead();
+        // begin_record() left room for the header, which only now can be filled in.
         const bytes_view batch = bytes_view(record_).substr(detail::log_header_bytes);
         detail::store_le(record_.data(), static_cast<std::uint32_t>(batch.size()));
         detail::store_le(record_.data() + 4, crc32(batch));
-        auto written = in_doubt([this] { return log_.append(record_); });
+        auto written = stop_if_thrown([this] { return log_.append(record_); });
         const std::uint64_t size = record_.size();
-        if (record_.capacity() > largest_kept) record_ = basic_bytes<Alloc>(record_.get_allocator());
-        if (!written) return take_back(std::move(written).error());
+        // One huge batch must not hold its memory for good.
+        if (record_.capacity() > max_kept_record_bytes) record_ = basic_bytes<Alloc>(record_.get_allocator());
+        if (!written) return undo_append(std::move(written).error());
         len_ += size;
         synced_ = false;
-        log_.start_sync();  // for what is written without sync(), until rotate()
+        // Records written without sync() would otherwise all be left to the sync in rotate().
+        log_.start_sync();
         return {};
     }
 
-    /// Everything appended is on the disk.
+    /// Makes every appended record durable. Does nothing if they are already. Blocks until the disk has them. Errors:
+    /// no_space; io. Either stops the writer.
     result<void> sync() {
         if (auto good = check(); !good) return good;
         if (synced_) return {};
         if (auto named = sync_name(); !named) return named;
         if (preallocation_ != 0 && len_ >= allocated_) {
             allocated_ = len_ + preallocation_;
-            const auto reserved = in_doubt([this] { return log_.allocate(allocated_); });
-            if (!reserved) allocated_ += preallocation_;  // not all disks can: no harm, try it later
+            const auto reserved = stop_if_thrown([this] { return log_.allocate(allocated_); });
+            // Preallocation only saves time: if the disk cannot do it, skip this stretch and try again at the next.
+            if (!reserved) allocated_ += preallocation_;
         }
         return sync_bytes();
     }
 
-    /// Syncs and closes the log, of which path() then is all that is left.
+    /// Removes the preallocated space, makes every record durable and closes the log. Afterwards only path() may be
+    /// called. If the writer has stopped, closes the log without that and returns its error. Errors: no_space; io.
     result<void> close() {
         if (auto good = check(); !good) {
             static_cast<void>(log_.close());
             return good;
         }
-        if (auto cut = give_back(); !cut) return fail(std::move(cut).error());
+        if (auto trimmed = trim_preallocation(); !trimmed) return fail(std::move(trimmed).error());
         if (auto named = sync_name(); !named) return named;
         if (auto synced = sync_bytes(); !synced) return synced;
         return log_.close();
     }
 
-    /// Gives the log another name, durably, and closes it: the writer goes on with a log that is not there yet. After
-    /// an error the log has the old name, or failure() says why the writer has stopped.
+    /// Makes every record durable, renames the log to `to`, makes the new name durable and closes the log. The writer
+    /// goes on with a new log at path(), which the next append creates. After an error, either the log still has its
+    /// old name and the writer goes on, or the writer has stopped and failure() says why. Blocks until all of that is
+    /// on the disk.
     result<void> rotate(std::string_view to) {
         if (auto good = check(); !good) return good;
         if (!log_.is_open())
-            if (auto started = start(); !started) return started;
-        static_cast<void>(give_back());  // or it reads as well with zeros at its end
+            if (auto opened = open_log(); !opened) return opened;
+        // An error does not matter: a log that ends in zeros reads the same.
+        static_cast<void>(trim_preallocation());
         if (auto synced = sync_bytes(); !synced) return synced;
         if (auto renamed = fs_->rename(path_, to); !renamed) return std::move(renamed).error().in(path_);
         exists_ = false;
         if (auto synced = sync_directory(); !synced) return fail(std::move(synced).error());
-        static_cast<void>(log_.close());  // everything in it is on the disk
+        static_cast<void>(log_.close());  // an error loses nothing: the disk has every byte
         name_synced_ = true;
         can_map_ = true;
         len_ = allocated_ = 0;
         return {};
     }
 
-    /// The length of the log in bytes, intact records only.
+    /// The length in bytes of the log's records; preallocated space is not counted.
     [[nodiscard]] std::uint64_t len() const noexcept { return len_; }
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
-    /// Why the writer has stopped, if it has.
+    /// The error that stopped the writer, if it has stopped.
     [[nodiscard]] const std::optional<error>& failure() const noexcept { return failure_; }
 
 private:
-    static constexpr std::size_t piece_bytes = std::size_t{64} << 10;
-    static constexpr std::uint64_t largest_map = std::uint64_t{128} << 10;
-    // A page that is new in a map costs more than to write so many bytes.
-    static constexpr std::uint64_t largest_mapped = 1024;
-    static constexpr std::size_t largest_kept = std::size_t{1} << 20;
+    static constexpr std::uint64_t max_map_bytes = std::uint64_t{128} << 10;
+    // Larger records are written: faulting in new pages of the map costs more than the system call.
+    static constexpr std::uint64_t max_mapped_record_bytes = 1024;
+    static constexpr std::size_t max_kept_record_bytes = std::size_t{1} << 20;
 
-    // Ok, or why the writer has stopped.
+    // Success, or the error that stopped the writer.
     result<void> check() {
-        if (doubtful_ && !failure_) failure_ = detail::out_of_memory(path_);
+        if (in_doubt_ && !failure_) failure_ = detail::out_of_memory(path_);
         if (failure_) return *failure_;
         return {};
     }
-    // For `work` behind which, if it throws, nobody knows what the file has.
+    // Runs `work`, a write or sync. If it throws, what reached the disk is unknown, and the writer has stopped.
     template <class Work>
-    result<void> in_doubt(Work work) {
-        doubtful_ = true;
+    result<void> stop_if_thrown(Work work) {
+        in_doubt_ = true;
         auto done = work();
-        doubtful_ = false;
+        in_doubt_ = false;
         return done;
     }
 
+    // Failure is no error: the record is then written.
     void map_ahead() {
-        const std::uint64_t size = std::min(preallocation_, largest_map);
-        if (!can_map_ || record_.size() > std::min(size, largest_mapped)) return;
+        const std::uint64_t size = std::min(preallocation_, max_map_bytes);
+        if (!can_map_ || record_.size() > std::min(size, max_mapped_record_bytes)) return;
         allocated_ = std::max(allocated_, len_ + size);
         can_map_ = log_.map_ahead(size);
     }
-    // What was reserved and is not needed.
-    result<void> give_back() {
+    // Cuts the file to its records.
+    result<void> trim_preallocation() {
         if (allocated_ <= len_ || !log_.is_open()) return {};
-        if (auto cut = log_.truncate(len_); !cut) return cut;
+        if (auto truncated = log_.truncate(len_); !truncated) return truncated;
         allocated_ = 0;
         synced_ = false;
         return {};
@@ -194,20 +208,24 @@ private:
         return {};
     }
     result<void> sync_directory() {
-        return in_doubt([this] { return io::sync_directory(*fs_, detail::parent_directory(path_)); });
+        return stop_if_thrown([this] { return io::sync_directory(*fs_, detail::parent_directory(path_)); });
     }
     result<void> sync_bytes() {
         if (synced_) return {};
-        if (auto done = in_doubt([this] { return log_.sync_data(); }); !done) return fail(std::move(done).error());
+        if (auto done = stop_if_thrown([this] { return log_.sync_data(); }); !done)
+            return fail(std::move(done).error());
         synced_ = true;
         return {};
     }
 
-    // The new file begins with the intact records of the old one, and replaces it whole; where nothing is, nothing
-    // needs replacing.
-    result<void> start() {
-        if (!exists_) return create();
+    // Opens a new file to append to: at a free name, or in place of the log that exists, with its intact records.
+    result<void> open_log() { return exists_ ? replace_log() : create_log(); }
+
+    // Copy, sync, rename, sync of the directory: in this order, a crash at any moment leaves the old log or the new
+    // one.
+    result<void> replace_log() {
         const std::string temporary = path_ + ".tmp";
+        // A crash in an earlier attempt may have left the file.
         if (auto removed = io::remove_if_present(*fs_, temporary); !removed) return removed;
         auto fresh = io::file::open(*fs_, temporary, io::open_mode::create_exclusive);
         if (!fresh) return std::move(fresh).error();
@@ -216,14 +234,17 @@ private:
         if (done) done = fresh->rename(path_);
         if (!done) {
             static_cast<void>(fs_->remove(temporary));
+            // The old log is untouched. A full disk is no reason to stop: the next append() tries again.
             return done.error().code == errc::no_space ? std::move(done) : fail(std::move(done).error());
         }
+        // After a failure here it is unknown which of the two logs a crash would leave, so nothing may be appended.
         if (auto synced = sync_directory(); !synced) return fail(std::move(synced).error());
         log_ = *std::move(fresh);
         return {};
     }
 
-    result<void> create() {
+    // The new name is made durable by the first sync(), together with the records.
+    result<void> create_log() {
         auto fresh = io::file::open(*fs_, path_, io::open_mode::create_exclusive);
         if (!fresh) return std::move(fresh).error();
         exists_ = true;
@@ -235,24 +256,20 @@ private:
     result<void> copy_intact(io::file& to) {
         auto from = io::file::open(*fs_, path_, io::open_mode::read_no_follow);
         if (!from) return std::move(from).error();
-        basic_bytes<Alloc> piece(record_.get_allocator());
-        for (std::uint64_t at = 0; at < len_; at += piece.size()) {
-            piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(piece_bytes, len_ - at)));
-            if (auto read = from->read_exactly(at, {piece.data(), piece.size()}); !read) return read;
-            if (auto written = to.append(piece); !written) return written;
-        }
-        return {};
+        return io::copy_range(*from, 0, len_, to);
     }
 
-    LSM_COLD result<void> take_back(error why) {
-        if (why.code != errc::no_space || !log_.truncate(len_)) return fail(std::move(why));
+    // After a failed write. The writer goes on only if the disk was full and the partial record can be removed.
+    LSM_COLD result<void> undo_append(error cause) {
+        if (cause.code != errc::no_space || !log_.truncate(len_)) return fail(std::move(cause));
         allocated_ = len_;
-        synced_ = false;  // or the piece could be there again after a power cut, in a log that counts as synced
-        return why;
+        synced_ = false;  // until a sync, a power cut may bring the partial record back
+        return cause;
     }
-    LSM_COLD result<void> fail(error why) {
-        failure_ = detail::copy_of(why);
-        return why;
+    // Stops the writer.
+    LSM_COLD result<void> fail(error cause) {
+        failure_ = detail::copy_of(cause);
+        return cause;
     }
 
     io::file_system* fs_;
@@ -260,12 +277,12 @@ private:
     io::file log_;
     std::uint64_t len_;
     std::uint64_t preallocation_ = 0;
-    std::uint64_t allocated_ = 0;  // how far the file reaches, if beyond len_
-    bool exists_;                  // something has the log's name
-    bool name_synced_ = true;      // and will have it after a crash
-    bool synced_ = true;
-    bool can_map_ = true;  // as far as this file has shown
-    bool doubtful_ = false;
+    std::uint64_t allocated_ = 0;  // where the preallocated space ends, if beyond len_
+    bool exists_;                  // a file has the log's name
+    bool name_synced_ = true;      // that name survives a crash
+    bool synced_ = true;           // every record is durable
+    bool can_map_ = true;          // false once this file could not be mapped
+    bool in_doubt_ = false;        // a write or sync runs, or has thrown
     basic_bytes<Alloc> record_;
     std::optional<error> failure_;
 };
