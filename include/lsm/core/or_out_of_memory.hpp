@@ -7,6 +7,7 @@
 
 #include <lsm/config.hpp>
 #include <lsm/core/error.hpp>
+#include <lsm/core/result.hpp>
 
 namespace lsm::detail {
 
@@ -28,6 +29,15 @@ auto or_out_of_memory(std::string_view where, F f) -> decltype(f()) {
     static_cast<void>(where);
     return f();
 #endif
+}
+
+/// Calls `f`, which returns nothing. If memory runs out, what it has not done is left undone.
+template <class F>
+void unless_out_of_memory(F f) noexcept {
+    static_cast<void>(or_out_of_memory({}, [&f]() -> result<void> {
+        f();
+        return {};
+    }));
 }
 
 }  // namespace lsm::detail

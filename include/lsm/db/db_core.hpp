@@ -81,7 +81,7 @@ public:
     db_core(const db_core&) = delete;
     db_core& operator=(const db_core&) = delete;
     ~db_core() {
-        static_cast<void>(or_out_of_memory(directory(), [this] { return close(); }));
+        unless_out_of_memory([this] { static_cast<void>(close()); });
     }
 
     [[nodiscard]] read_path<Alloc>& reads() noexcept { return reads_; }
@@ -163,10 +163,7 @@ public:
             context_.health.close(std::move(refusal));
             // Pins and cursors live on, but have nothing to notify, and their files may lose their names.
             notifier_->disconnect();
-            static_cast<void>(or_out_of_memory(directory(), [this]() -> result<void> {
-                versions_.for_each_pinned(&table_store<Alloc>::let_outlive);
-                return {};
-            }));
+            unless_out_of_memory([this] { versions_.for_each_pinned(&table_store<Alloc>::let_outlive); });
             // The log can be sound whatever else writes were refused for: what it holds is made durable.
             done = or_out_of_memory(directory(), [this] { return writes_.close_log(); });
             if (!done && !before) done = before;

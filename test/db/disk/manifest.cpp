@@ -87,9 +87,9 @@ TEST_CASE("manifest: ids that are 0 or too large or stand twice are refused") {
     directory.with("MANIFEST", "L0 18446744073709551615\n");
     check_refused(directory, "line 1: ");
     directory.with("MANIFEST", "L0 1\nL0 2\nL0 1\n");
-    check_refused(directory, "line 3: bad_manifest: the id 1 stands twice");
+    check_refused(directory, "line 3: bad_manifest: id 1 is listed twice");
     directory.with("MANIFEST", "L0 1\nL3 1\n");
-    check_refused(directory, "line 2: bad_manifest: the id 1 stands twice");
+    check_refused(directory, "line 2: bad_manifest: id 1 is listed twice");
 }
 
 TEST_CASE("manifest: a listed table that is missing is refused") {

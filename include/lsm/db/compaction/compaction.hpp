@@ -42,8 +42,8 @@ public:
             inputs_[static_cast<std::size_t>(level)].push_back(t);
             input_bytes_ += t->file_bytes();
             if (t->empty()) return;
-            if (!hull_ || t->smallest() < hull_->first) hull_ = {t->smallest(), hull_ ? hull_->second : t->largest()};
-            if (t->largest() > hull_->second) hull_->second = t->largest();
+            if (!hull_) hull_ = {t->smallest(), t->largest()};
+            hull_ = {std::min(hull_->first, t->smallest()), std::max(hull_->second, t->largest())};
         });
         const auto& newest_first = from_->levels[0];
         older_in_level0_ = newest_first.size();

@@ -15,6 +15,7 @@
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/or_out_of_memory.hpp>
 #include <lsm/core/result.hpp>
+#include <lsm/db/compaction/backoff.hpp>
 #include <lsm/db/compaction/compaction.hpp>
 #include <lsm/db/compaction/compaction_choice.hpp>
 #include <lsm/db/compaction/compaction_picker.hpp>
@@ -52,11 +53,11 @@ public:
           compactor_(worker),
           versions_(versions),
           memory_(memory),
-          flush_job_(*this, &maintenance::run_flushes),
+          flush_job_(*this, &maintenance::flush_one),
           picker_(context.options.compaction, context.alloc) {
         const unsigned beside_flush = executor.threads() > 1 ? executor.threads() - 1 : 1;
         for (unsigned i = 0; i < std::min<unsigned>(beside_flush, max_compactions); ++i)
-            compaction_jobs_[i].emplace(*this, &maintenance::run_compactions);
+            compaction_jobs_[i].emplace(*this, &maintenance::compact_one);
     }
     maintenance(const maintenance&) = delete;
     maintenance& operator=(const maintenance&) = delete;
@@ -69,22 +70,14 @@ public:
 
     /// Asks for a merge of level 0, because readers have lost too much time there.
     void merge_level0_soon() {
-        {
-            const std::lock_guard guard(mutex_);
-            if (compacting_.readers_wait) return;
+        schedule_after([this] {
             compacting_.readers_wait = true;
             compacting_.due = true;
-        }
-        schedule();
+        });
     }
-
     /// Asks for reclaiming, because a pin was released.
     void schedule_reclaim() {
-        {
-            const std::lock_guard guard(mutex_);
-            flushing_.reclaim_due = true;
-        }
-        schedule();
+        schedule_after([this] { flushing_.reclaim_due = true; });
     }
 
     /// Blocks until the memtable with this number has become a table. Returns the error of an attempt that was made
@@ -113,7 +106,7 @@ public:
         const typename version_store<Alloc>::reading now(versions_);
         return {.frozen_memtables = now->memtables.size() - 1,
                 .level0_tables = compacts() ? now->tables->levels[0].size() : 0,
-                .flush_trouble = flushing_.backoff.trouble,
+                .flush_trouble = flushing_.backoff.trouble(),
                 .retries = runs_beside(),
                 .stopping = stopping_};
     }
@@ -169,10 +162,7 @@ public:
 
     /// Blocks until there is nothing to do. Returns an error if something cannot be done.
     result<void> settle() {
-        {
-            const std::lock_guard guard(mutex_);
-            compacting_.due = true;
-        }
+        schedule_after([this] { compacting_.due = true; });
         for (;;) {
             schedule();
             std::unique_lock guard(mutex_);
@@ -199,42 +189,25 @@ public:
     }
 
 private:
-    using clock = std::chrono::steady_clock;
-
     static constexpr unsigned max_compactions = 15;
     // Poisoning the database does not notify waiters, so they look again after this time.
-    static constexpr clock::duration poll_interval = std::chrono::milliseconds(100);
-    static constexpr clock::duration shortest_pause = std::chrono::milliseconds(50);
-    static constexpr clock::duration longest_pause = std::chrono::seconds(2);
+    static constexpr std::chrono::milliseconds poll_interval{100};
 
     class job final : public io::executor::job {
     public:
-        job(maintenance& owner, void (maintenance::*work)(job&)) noexcept : owner_(owner), work_(work) {}
-        void run() noexcept override { (owner_.*work_)(*this); }
+        job(maintenance& owner, bool (maintenance::*step_of)(job&)) noexcept : step(step_of), owner_(owner) {}
+        void run() noexcept override { owner_.run(*this); }
+        bool (maintenance::*const step)(job&);
         bool busy = false;                                   // submitted or running
         bool queued = false;                                 // submitted, and not running yet
         std::unique_ptr<const compaction<Alloc>> work = {};  // what a compaction job does first, if that is picked
 
     private:
         maintenance& owner_;
-        void (maintenance::*work_)(job&);
     };
 
-    // Why jobs of one kind pause, and for how long: twice as long after each failure.
-    struct backoff_state {
-        std::optional<error> trouble = {};
-        clock::time_point retry = {};
-        clock::duration pause = shortest_pause;
-
-        [[nodiscard]] bool pausing() const { return trouble && clock::now() < retry; }
-        void lengthen(error why) {
-            trouble = std::move(why);
-            retry = clock::now() + pause;
-            pause = std::min(2 * pause, longest_pause);
-        }
-    };
     struct flushing_state {
-        backoff_state backoff;
+        detail::backoff backoff;
         bool retry_now = false;  // a caller waits: do not wait for the end of the pause
         bool reclaim_due = false;
         std::uint64_t ended = 0;
@@ -242,11 +215,21 @@ private:
         std::optional<error> last_failure;
     };
     struct compacting_state {
-        backoff_state backoff;
+        detail::backoff backoff;
         bool due = true;  // tables, or what runs, have changed since the policy was last asked
         bool readers_wait = false;
         unsigned requests_waiting = 0;  // calls of compact()
     };
+
+    // Changes what is due, and starts it.
+    template <class Change>
+    void schedule_after(Change change) {
+        {
+            const std::lock_guard guard(mutex_);
+            change();
+        }
+        schedule();
+    }
 
     [[nodiscard]] const std::string& path() const noexcept { return context_.directory.path(); }
     /// Whether jobs run by themselves, and not only inside calls.
@@ -302,13 +285,12 @@ private:
     [[nodiscard]] std::unique_ptr<const compaction<Alloc>> begin_compaction() {
         std::unique_ptr<const compaction<Alloc>> work;
         if (!compacting_.due || compacting_.backoff.pausing() || !may_compact()) return work;
-        static_cast<void>(or_out_of_memory(path(), [&]() -> result<void> {
+        unless_out_of_memory([&] {
             auto tables = versions_.tables();
             const auto picked = picker_.pick(*tables, compacting_.readers_wait);
             if (picked) work = picker_.begin(std::move(tables), *picked);
             compacting_.due = picked.has_value();  // if so, another one may run beside it
-            return {};
-        }));
+        });
         return work;
     }
     void end(const compaction<Alloc>& work) {
@@ -318,25 +300,19 @@ private:
     }
 
     [[nodiscard]] std::optional<error> any_trouble() const {
-        return flushing_.backoff.trouble ? flushing_.backoff.trouble : compacting_.backoff.trouble;
+        return flushing_.backoff.trouble() ? flushing_.backoff.trouble() : compacting_.backoff.trouble();
     }
-    void note_trouble(error why, backoff_state& kind) {
+    void note_trouble(error why, backoff& kind) {
         if (context_.health.good()) news_ = copy_of(why);  // poisoning has already told the listener
-        kind.lengthen(std::move(why));
+        kind.failed(std::move(why));
     }
 
     // --- the jobs
 
     // A job on a thread does one thing and then resubmits itself, so that other jobs on the executor, also those of
     // other databases, get their turn even if this one pauses again and again.
-    void run_flushes(job& self) {
-        while (flush_one(self)) {
-            schedule();
-            if (runs_beside()) return resubmit(self);
-        }
-    }
-    void run_compactions(job& self) {
-        while (compact_one(self)) {
+    void run(job& self) {
+        while ((this->*self.step)(self)) {
             schedule();
             if (runs_beside()) return resubmit(self);
         }
@@ -384,15 +360,15 @@ private:
         compacting_.readers_wait = false;
         compacting_.due = true;
         if (done) {
-            flushing_.backoff = {};
+            flushing_.backoff.succeeded();
         } else {
             flushing_.last_failure = copy_of(done.error());
             note_trouble(std::move(done).error(), flushing_.backoff);
             ++flushing_.failures;
         }
         changed_.notify_all();
-        if (flushing_.backoff.trouble && runs_beside())
-            changed_.wait_until(guard, flushing_.backoff.retry, [this] { return stopping_ || flushing_.retry_now; });
+        if (flushing_.backoff.trouble() && runs_beside())
+            changed_.wait_until(guard, flushing_.backoff.retry(), [this] { return stopping_ || flushing_.retry_now; });
         guard.unlock();
         report_news();
     }
@@ -404,7 +380,7 @@ private:
             self.queued = false;
             work = std::move(self.work);
             if (!work && compacting_.backoff.pausing() && runs_beside()) {
-                changed_.wait_until(guard, compacting_.backoff.retry,
+                changed_.wait_until(guard, compacting_.backoff.retry(),
                                     [this] { return stopping_ || flush_job_.queued; });
                 // The executor may have only this thread: the flush must not wait for the end of the pause.
                 if (flush_job_.queued && !stopping_) return true;
@@ -419,8 +395,7 @@ private:
                 if (is_damage(done.error().code)) leave_out(*work);
                 note_trouble(std::move(done).error(), compacting_.backoff);
             } else if (done) {
-                if (!halted_) compacting_.backoff.trouble.reset();
-                compacting_.backoff.pause = shortest_pause;
+                compacting_.backoff.succeeded(halted_);
             }
             end(*work);
         }
@@ -431,10 +406,7 @@ private:
 
     // From now on none of the inputs is compacted without a request, as one of them is damaged.
     void leave_out(const compaction<Alloc>& failed) {
-        static_cast<void>(or_out_of_memory(path(), [&]() -> result<void> {
-            picker_.leave_out_inputs(failed);
-            return {};
-        }));
+        unless_out_of_memory([&] { picker_.leave_out_inputs(failed); });
         halted_.store(true, std::memory_order_relaxed);
     }
 

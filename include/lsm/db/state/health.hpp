@@ -33,10 +33,7 @@ public:
     LSM_COLD error poison(error why) {
         // no_space would mean that the write may be tried again.
         if (why.code == errc::no_space) why.code = errc::io;
-        static_cast<void>(or_out_of_memory({}, [&why]() -> result<void> {
-            why.what += " (the database takes no more writes until it is opened again)";
-            return {};
-        }));
+        unless_out_of_memory([&] { why.what += " (the database takes no more writes until it is opened again)"; });
         {
             const std::lock_guard guard(mutex_);
             if (trouble_) return copy_of(*trouble_);

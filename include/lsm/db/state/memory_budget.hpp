@@ -9,7 +9,6 @@
 #include <utility>
 
 #include <lsm/core/or_out_of_memory.hpp>
-#include <lsm/core/result.hpp>
 #include <lsm/db/options.hpp>
 #include <lsm/db/state/db_table.hpp>
 #include <lsm/db/state/version_store.hpp>
@@ -45,10 +44,7 @@ public:
         versions_.reclaim();
         if (budget_ == 0) return;
         const std::lock_guard guard(dividing_);
-        static_cast<void>(or_out_of_memory({}, [this]() -> result<void> {
-            divide();
-            return {};
-        }));
+        unless_out_of_memory([this] { divide(); });
     }
 
 private:

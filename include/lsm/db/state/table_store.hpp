@@ -114,12 +114,13 @@ public:
     /// Removes the file of a table that is not part of the database. If that fails, the next open removes it.
     void remove(std::uint64_t id) noexcept {
         const std::lock_guard guard(removing_);
-        static_cast<void>(or_out_of_memory(context_.directory.path(), [&]() -> result<void> {
-            if (released_) return {};
-            if (holds_ == 0) return context_.directory.remove(table_name(id));
-            held_back_.push_back(id);
-            return {};
-        }));
+        unless_out_of_memory([&] {
+            if (released_) return;
+            if (holds_ == 0)
+                static_cast<void>(context_.directory.remove(table_name(id)));
+            else
+                held_back_.push_back(id);
+        });
     }
     /// From now on removes no file: the next owner of the directory may give the same names to its own tables.
     void release() noexcept {
@@ -144,9 +145,8 @@ public:
         ~file_hold() {
             const std::lock_guard guard(owner_.removing_);
             if (--owner_.holds_ != 0) return;
-            const auto& directory = owner_.context_.directory;
             for (const std::uint64_t id : std::exchange(owner_.held_back_, {}))
-                static_cast<void>(or_out_of_memory(directory.path(), [&] { return directory.remove(table_name(id)); }));
+                unless_out_of_memory([&] { static_cast<void>(owner_.context_.directory.remove(table_name(id))); });
         }
 
     private:
