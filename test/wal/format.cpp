@@ -31,14 +31,14 @@ bool intact_by_definition(bytes_view in) {
 
 bool torn(const bytes& in) {
     record_search search(in, in.size());
-    return lsm::detail::torn_tail(in, 0, search);
+    return lsm::detail::torn_tail(0, search);
 }
 
 }  // namespace
 
 TEST_CASE("log format: the golden records of the format page are written and read") {
     struct vector {
-        raw_entries operations;
+        entry_list operations;
         bytes record;
     };
     const vector vectors[] = {
@@ -138,12 +138,45 @@ TEST_CASE("log format: a defect is a torn tail at the end and not before intact 
     CHECK_FALSE(torn(too_long + other));
     CHECK_FALSE(torn(bytes(100, '\0') + other));
     CHECK_FALSE(torn("bytes of no record at all" + other));
-    CHECK_FALSE(torn(damaged + "junk" + other + "junk"));
+    CHECK_FALSE(torn(damaged + other + bytes(100, '\0')));
+    CHECK_FALSE(torn(damaged + "junk" + other));
+
+    // What follows the last intact record is neither the end nor zeros.
+    CHECK(torn(damaged + "junk" + other + "junk"));
 }
 
-TEST_CASE("log format: a truncated record is a torn tail even if its value looks like a record") {
-    // A value may hold a whole log. It is not searched if its own record runs past the end.
+TEST_CASE("log format: a torn record whose value is a log is a torn tail unless it ends between two records of that") {
     const bytes inner = raw_log_record(raw_batch({{"inner", "record"}}));
-    const bytes record = raw_log_record(raw_batch({{"key", inner + bytes(100, 'v')}}));
-    for (std::size_t length = 1; length < record.size(); ++length) CHECK(torn(record.substr(0, length)));
+    const bytes record = raw_log_record(raw_batch({{"key", inner + inner + bytes(100, 'v')}}));
+    const std::size_t first_end = record.find(inner) + inner.size();
+    for (std::size_t length = 1; length < record.size(); ++length)
+        for (const std::size_t zeros : {0u, 100u}) {
+            INFO("length " << length << " and zeros " << zeros);
+            const bool between = length == first_end || length == first_end + inner.size();
+            CHECK(torn(record.substr(0, length) + bytes(zeros, '\0')) != between);
+        }
+}
+
+TEST_CASE("log format: foreign bytes over the front of a log are damage wherever they claim to end") {
+    bytes log;
+    for (int n = 0; n < 40; ++n) log += raw_log_record(raw_batch({{"key" + std::to_string(n), bytes(20, 'v')}}));
+    bytes floats, big_endian, small;
+    for (int n = 0; n < 128; ++n) {
+        const float value = 1.5f * static_cast<float>(n + 1);
+        floats.append(reinterpret_cast<const char*>(&value), sizeof value);
+        big_endian += bytes("\0\0\1", 3) + static_cast<char>(n);
+        small += u32(static_cast<std::uint32_t>(n));
+    }
+    for (const bytes& sector : {floats, big_endian, small, bytes(512, '\xff'), bytes(512, '\0')})
+        for (std::size_t at = 0; at + 512 < log.size() - 100; ++at) {
+            INFO("at " << at);
+            // What the reader passes to torn_tail() is the log from the first record that is not intact.
+            bytes damaged = log;
+            damaged.replace(at, 512, sector);
+            bytes_view rest = damaged;
+            while (intact_by_definition(rest))
+                rest.remove_prefix(lsm::detail::log_header_bytes +
+                                   lsm::detail::log_record_header::read(rest.data()).length);
+            REQUIRE_FALSE(torn(bytes(rest)));
+        }
 }

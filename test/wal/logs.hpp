@@ -7,6 +7,7 @@
 
 #include <lsm/wal/reader.hpp>
 
+#include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/raw_bytes.hpp"
 #include "support/results.hpp"
@@ -20,6 +21,7 @@ struct log_contents {
     std::vector<bytes> records;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> cuts;  // offset, size
     std::uint64_t cut_bytes = 0;
+    bool cut_holds_records = false;
     std::uint64_t end = 0;
     std::optional<error> failure;
 };
@@ -38,6 +40,7 @@ inline log_contents read_log(io::file_system& fs, wal::recovery mode = wal::reco
     }
     for (const auto& [offset, size] : reader.cut_ranges()) out.cuts.emplace_back(offset, size);
     out.cut_bytes = reader.cut_bytes();
+    out.cut_holds_records = reader.cut_holds_records();
     out.end = reader.end();
     REQUIRE(reader.records() == out.records.size());
     return out;

@@ -1,4 +1,5 @@
 #include <lsm/wal/reader.hpp>
+#include <lsm/wal/writer.hpp>
 
 #include <cerrno>
 #include <cstdint>
@@ -148,12 +149,13 @@ TEST_CASE("log reader: a hole of zeros before intact records is damage") {
 TEST_CASE("log reader: a length of zero is the end only if nothing but zeros follows") {
     const auto log = five_records();
     const bytes more = raw_log_record(raw_batch({{"z", "more"}}));
-    // After a zero length, junk is a torn tail; a record makes it damage.
+    // After a zero length, junk is a torn tail; a record that reaches the end of the log makes it damage.
     CHECK_FALSE(read_log(log.raw + u32(0) + "junk that is no record").failure);
     CHECK(read_log(log.raw + u32(0) + "junk that is no record").cut_bytes == 4 + 22);
     CHECK(read_log(log.raw + u32(0) + "junk that is no record", recovery::absolute).failure->code == errc::corruption);
     CHECK(read_log(log.raw + u32(0) + u32(0) + more).failure->code == errc::corruption);
-    CHECK(read_log(log.raw + u32(0) + "junk" + more + "junk").failure->code == errc::corruption);
+    CHECK(read_log(log.raw + u32(0) + "junk" + more).failure->code == errc::corruption);
+    CHECK_FALSE(read_log(log.raw + u32(0) + "junk" + more + "junk").failure);
     CHECK(read_log(log.raw + bytes(1000, '\0') + more).failure->code == errc::corruption);
     CHECK(read_log(log.raw + bytes(1000, '\0') + more).records == log.payloads);
 }
@@ -294,4 +296,25 @@ TEST_CASE("log reader: a reader moved after a defect goes on at its position") {
     CHECK(must(moved.next()) == log.payloads[4]);
     CHECK_FALSE(must(moved.next()).has_value());
     CHECK(moved.cut_ranges().size() == 2);
+}
+
+TEST_CASE("log reader: a cut that holds intact records says so") {
+    const auto log = five_records();
+    const bytes torn = log.raw.substr(0, log.raw.size() - 1);
+    CHECK_FALSE(read_log(torn).cut_holds_records);
+
+    // Damage in the third record, and a torn write at the end: nothing tells that the damage is not torn, too.
+    bytes damaged = torn;
+    damaged[log.starts[2] + 10] = static_cast<char>(damaged[log.starts[2] + 10] ^ 1);
+    const auto read = read_log(damaged);
+    REQUIRE_FALSE(read.failure);
+    CHECK(read.records == log.first(2));
+    CHECK(read.cut_holds_records);
+    CHECK(read_log(damaged, recovery::point_in_time).cut_holds_records);
+    // Salvage reads the record after the damage, so that the cuts hold none.
+    CHECK_FALSE(read_log(damaged, recovery::salvage).cut_holds_records);
+
+    lsm::io::memory_file_system fs;
+    write_file(fs, log_path, damaged);
+    CHECK(must_fail(lsm::wal::writer::open(fs, log_path)).code == errc::corruption);
 }

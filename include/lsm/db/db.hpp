@@ -247,7 +247,7 @@ public:
         if (options.prefix) {
             // The narrower bound on each side. A prefix of 0xff bytes only has no end.
             detail::key_bound<alloc> end(allocator);
-            end.set_behind_prefix(*options.prefix);
+            end.set_after_prefix(*options.prefix);
             if (end && (!bounds.to || *end < *bounds.to)) bounds.to = std::move(end);
             if (!bounds.from || *bounds.from < *options.prefix) bounds.from.set(*options.prefix);
         }

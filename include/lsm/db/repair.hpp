@@ -22,10 +22,11 @@ namespace lsm {
 /// table had overwritten or deleted becomes visible again.
 ///
 /// Order. The lines of the old MANIFEST, and those before the first bad line of a damaged one, keep their order and
-/// level. Tables that an intact MANIFEST does not list are orphans. A MANIFEST that was cut at the end of a line cannot
-/// be told from an intact one, so move such a MANIFEST away first. Tables that a missing or damaged MANIFEST does not
-/// list are of unknown order: they go to level 0, from the highest id to the lowest, each before the first listed table
-/// there that has a lower id. (One of them may be left over from a crash.)
+/// level. A MANIFEST that lists a missing table counts as damaged. Tables that an intact MANIFEST does not list are
+/// orphans. A MANIFEST that was cut at the end of a line cannot be told from an intact one, so move such a MANIFEST
+/// away first. Tables that a missing or damaged MANIFEST does not list are of unknown order: they go to level 0, from
+/// the highest id to the lowest, each before the first listed table there that has a lower id. (One of them may be left
+/// over from a crash.)
 ///
 /// Conflicts. Where a table of unknown order differs on a key from another one, or from the newest listed table that
 /// has the key, repair() fails; with newer_by_id, the higher id counts as newer. A listed table above level 0 that must

@@ -22,4 +22,19 @@ inline result<void> copy_range(const file& from, std::uint64_t offset, std::uint
     return {};
 }
 
+/// Whether `size` bytes of two files, from these offsets on, are equal. Errors: those of file::read_exactly().
+inline result<bool> same_range(const file& a, std::uint64_t offset_a, const file& b, std::uint64_t offset_b,
+                               std::uint64_t size) {
+    char from_a[std::size_t{4} << 10];
+    char from_b[sizeof from_a];
+    for (std::uint64_t done = 0; done < size;) {
+        const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(sizeof from_a, size - done));
+        if (auto read = a.read_exactly(offset_a + done, {from_a, length}); !read) return std::move(read).error();
+        if (auto read = b.read_exactly(offset_b + done, {from_b, length}); !read) return std::move(read).error();
+        if (!std::equal(from_a, from_a + length, from_b)) return false;
+        done += length;
+    }
+    return true;
+}
+
 }  // namespace lsm::io

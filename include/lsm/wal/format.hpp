@@ -53,6 +53,18 @@ public:
         return std::nullopt;
     }
 
+    /// Whether an intact record, starting at `from` or later, ends where only zeros follow. False if the search gives
+    /// up. O(tail), as only such a record is parsed.
+    [[nodiscard]] bool reaches_clean_end(std::size_t from) {
+        const std::size_t last_byte = in_.find_last_not_of('\0');
+        for (std::size_t at = from; at + log_header_bytes < in_.size() && !exhausted_; ++at) {
+            if (!looks_like_record(in_, at)) continue;
+            const std::size_t end = at + log_header_bytes + log_record_header::read(in_.data() + at).length;
+            if (end > last_byte && intact(at)) return true;
+        }
+        return false;
+    }
+
     /// Whether an intact record starts at `at`. False if the search is exhausted().
     [[nodiscard]] bool intact(std::size_t at) {
         if (exhausted_ || !looks_like_record(in_, at)) return false;
@@ -107,30 +119,17 @@ private:
 
 [[nodiscard]] inline bool all_zeros(bytes_view in) noexcept { return in.find_first_not_of('\0') == bytes_view::npos; }
 
-/// Whether the record at the front of `in` is truncated: its length runs past the end of `in`, and so does the batch in
-/// it when it is parsed field by field. If the batch is complete, the length is damaged instead, and the record is not
-/// truncated. Fewer bytes than a header are a truncated record.
-[[nodiscard]] inline bool is_truncated(bytes_view in) noexcept {
-    if (in.size() < log_header_bytes) return true;
-    const auto header = log_record_header::read(in.data());
-    in.remove_prefix(log_header_bytes);
-    if (header.length <= in.size()) return false;
-    batch_reader batch(in);
-    bytes_view key;
-    entry_view entry;
-    while (batch.next(key, entry)) {
-    }
-    return batch.defect() == errc::short_input;
-}
-
 /// Whether `in` from `at` on is a torn tail, as a crash during a write leaves it, and not damage before intact records.
+/// It is damage if an intact record starts at any later offset and reaches the clean end of the log, after which there
+/// are only zeros. A torn write leaves no such record, unless its value contains a log and is torn between two records
+/// of that: then the two cannot be told apart, and it counts as damage. Where the record at `at` claims to end proves
+/// nothing, because foreign bytes claim anything.
+///
 /// Requires that `at` is the first byte that belongs to no intact record, and that `search` searches `in`. A tail of
 /// zeros is a clean end, for which the caller checks first.
 template <class Alloc>
-[[nodiscard]] bool torn_tail(bytes_view in, std::size_t at, record_search<Alloc>& search) {
-    // A truncated record is the last one, even if its value contains what looks like intact records.
-    if (is_truncated(in.substr(at))) return true;
-    return !search.find(at + 1) && !search.exhausted();
+[[nodiscard]] bool torn_tail(std::size_t at, record_search<Alloc>& search) {
+    return !search.reaches_clean_end(at + 1) && !search.exhausted();
 }
 
 }  // namespace lsm::detail

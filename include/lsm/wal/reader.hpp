@@ -64,6 +64,8 @@ public:
     [[nodiscard]] std::uint64_t end() const noexcept { return end_; }
     /// The ranges skipped so far, in file order. Zeros from an intact record to the end of the file are not among them.
     [[nodiscard]] const cuts& cut_ranges() const noexcept { return cuts_; }
+    /// Whether intact records lie in these ranges. True also if the search for them gave up.
+    [[nodiscard]] bool cut_holds_records() const noexcept { return cut_holds_records_; }
     /// The sum of their sizes. O(ranges).
     [[nodiscard]] std::uint64_t cut_bytes() const noexcept {
         std::uint64_t sum = 0;
@@ -118,12 +120,13 @@ private:
         if (auto loaded = load_tail(start); !loaded) return loaded;
         if (first_defect) return {};
         if (mode_ == recovery::absolute) return corrupt(start, "not an intact record");
-        if (mode_ == recovery::strict_tail && !detail::torn_tail(tail(), in_tail(start), *search_))
+        if (mode_ == recovery::strict_tail && !detail::torn_tail(in_tail(start), *search_))
             return corrupt(start, "not an intact record, and not a torn write at the end of the log");
-        // The rest of the log is skipped, unless salvage finds another record in it.
-        std::uint64_t resume = size_;
-        if (mode_ == recovery::salvage)
-            if (const auto found = search_->find(in_tail(start) + 1)) resume = tail_begin_ + *found;
+        // The rest of the log is skipped, unless salvage goes on at the next intact record in it.
+        const auto next = search_->find(in_tail(start) + 1);
+        const bool resumes = next && mode_ == recovery::salvage;
+        const std::uint64_t resume = resumes ? tail_begin_ + *next : size_;
+        cut_holds_records_ = cut_holds_records_ || (!resumes && (next || search_->exhausted()));
         cuts_.push_back({start, resume - start});
         in_.skip(static_cast<std::size_t>(resume - in_.offset()));
         return {};
@@ -173,6 +176,7 @@ private:
     std::optional<detail::record_search<Alloc>> search_;  // of the tail; empty before the first defect
     std::uint64_t records_ = 0;
     std::uint64_t end_ = 0;
+    bool cut_holds_records_ = false;
     cuts cuts_;
 };
 

@@ -36,7 +36,8 @@ template <class Alloc>
 class basic_writer {
 public:
     /// Reads the log at `path`, if there is one, and continues after its intact records; a torn tail is dropped.
-    /// Errors: those of opening the log, except not_found, and those of a strict_tail reader.
+    /// Errors: those of opening the log, except not_found, and those of a strict_tail reader; corruption if intact
+    /// records lie in the torn tail, which would be lost.
     static result<basic_writer> open(io::file_system& fs, std::string_view path, const Alloc& alloc = {}) {
         auto log = io::file::open(fs, path, io::open_mode::read_no_follow);
         if (!log && log.error().code == errc::not_found) return basic_writer(fs, path, std::nullopt, alloc);
@@ -46,7 +47,11 @@ public:
         for (;;) {
             auto record = records->next();
             if (!record) return std::move(record).error();
-            if (!*record) return basic_writer(fs, path, records->end(), alloc);
+            if (*record) continue;
+            if (records->cut_holds_records())
+                return detail::failure_at(records->end(), errc::corruption, "intact records follow a torn one")
+                    .in(path);
+            return basic_writer(fs, path, records->end(), alloc);
         }
     }
 

@@ -72,15 +72,19 @@ private:
         const auto contents = directory_contents::read(directory_);
         if (!contents) return contents.error();
         std::set<std::uint64_t, std::greater<>> others(contents->tables.begin(), contents->tables.end());
+        // A MANIFEST that lists what does not exist is damaged, too: what it does not list may be what it meant.
+        bool intact = !report_.manifest_defect;
         for (const manifest_line& line : lines_) {
-            const std::string path = directory_.path_of(table_name(line.id));
-            if (others.erase(line.id) == 0)
+            if (others.erase(line.id) == 0) {
+                const std::string path = directory_.path_of(table_name(line.id));
                 report_.lost.push_back({line.id, system_failure("open", ENOENT).in(path), {}});
-            else if (auto checked = check_table(line, true); !checked)
+                intact = false;
+            } else if (auto checked = check_table(line, true); !checked) {
                 return checked;
+            }
         }
         for (const std::uint64_t id : others) {
-            if (!report_.manifest_defect)
+            if (intact)
                 report_.orphans.push_back(id);
             else if (auto checked = check_table({0, id}, false); !checked)
                 return checked;

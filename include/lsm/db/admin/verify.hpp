@@ -30,11 +30,11 @@ result<verify_report> verify_tables(io::file_system& fs, const version<Alloc>& v
     const auto verify = [&](const table_file& known) -> result<void> {
         ++out.tables;
         auto file = io::file::open(fs, known.path(), io::open_mode::read_no_follow);
-        if (!file && file.error().code == errc::not_found && shared()) return known.gone();
+        if (!file && file.error().code == errc::not_found && shared()) return known.removed_error();
         if (!file) return report(std::move(file).error());
         auto opened = table<Alloc>::open(*std::move(file), alloc);
         if (!opened) return report(std::move(opened).error());
-        if (!known.same_as(opened->file()) && shared()) return known.replaced();
+        if (!known.same_as(opened->file()) && shared()) return known.replaced_error();
         out.bytes += opened->file_bytes();
         for (std::size_t i = 0; i < opened->index().size(); ++i) {
             auto block = opened->load(i);

@@ -41,7 +41,7 @@ public:
             const auto size = file->size();
             if (!size) return size.error();
             left_out_.insert(left_out_.begin(), name);
-            leave_out(name, {0, *size});
+            leave_out(name, {0, *size}, true);
             return {};
         }
         // A frozen log was synced before it was renamed, so a torn end of it is damage.
@@ -58,7 +58,17 @@ public:
         gathered.finish();
         report_.records += records->records();
         intact_bytes_ = records->end();
-        for (const cut& range : records->cut_ranges()) leave_out(name, range);
+        for (const cut& range : records->cut_ranges()) leave_out(name, range, records->cut_holds_records());
+        return {};
+    }
+
+    /// To be called before the next log is replayed, if the log `name` is missing between it and the last one. An error
+    /// unless the mode allows cuts; point_in_time then leaves out what follows.
+    result<void> skip_missing(const std::string& name) {
+        if (mode_ == wal::recovery::strict_tail || mode_ == wal::recovery::absolute)
+            return failure(errc::corruption, "missing between an older log and a newer one")
+                .in(directory_.path_of(name));
+        if (mode_ == wal::recovery::point_in_time) stopped_ = true;
         return {};
     }
 
@@ -67,16 +77,17 @@ public:
     [[nodiscard]] const recovery_report& report() const noexcept { return report_; }
     /// Where the last intact record of the last log ends.
     [[nodiscard]] std::uint64_t intact_bytes() const noexcept { return intact_bytes_; }
-    /// What was left out by a mode that cuts more than a torn end.
+    /// What was left out, except for torn writes without an intact record that strict_tail dropped.
     [[nodiscard]] const std::vector<cut_log>& to_keep() const noexcept { return to_keep_; }
     /// The logs that were left out whole, newest first: the order in which they must be removed.
     [[nodiscard]] const std::vector<std::string>& left_out() const noexcept { return left_out_; }
 
 private:
-    void leave_out(const std::string& name, cut range) {
+    void leave_out(const std::string& name, cut range, bool holds_records) {
         report_.cut_bytes += range.size;
         if (mode_ == wal::recovery::point_in_time) stopped_ = true;
-        if (mode_ == wal::recovery::strict_tail || range.size == 0) return;
+        // A torn write is of no use, but intact records are never destroyed, wherever they lie.
+        if (range.size == 0 || (mode_ == wal::recovery::strict_tail && !holds_records)) return;
         if (to_keep_.empty() || to_keep_.back().name != name) to_keep_.push_back({name, {}});
         to_keep_.back().cuts.push_back(range);
     }
@@ -102,6 +113,27 @@ result<void> copy_cuts(const db_directory& directory, const Logs& logs, io::file
             if (auto copied = io::copy_range(*from, offset, size, to); !copied) return copied;
     }
     return {};
+}
+
+/// Whether the file `name` holds exactly these ranges. Errors: not_found; io.
+template <class Logs>
+result<bool> holds_cuts(const db_directory& directory, const Logs& logs, const std::string& name) {
+    const auto kept = directory.open_to_read(name);
+    if (!kept) return kept.error();
+    const auto kept_size = kept->size();
+    if (!kept_size) return kept_size.error();
+    std::uint64_t at = 0;
+    for (const auto& log : logs) {
+        const auto from = directory.open_to_read(log.name);
+        if (!from) return from.error();
+        for (const auto& [offset, size] : log.cuts) {
+            if (size > *kept_size - at) return false;
+            const auto same = io::same_range(*from, offset, *kept, at, size);
+            if (!same || !*same) return same;
+            at += size;
+        }
+    }
+    return at == *kept_size;
 }
 
 }  // namespace lsm::detail

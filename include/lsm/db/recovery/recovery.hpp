@@ -139,9 +139,15 @@ private:
         if (!lines) return std::move(lines).error();
         auto tables = tables_.open_listed(*lines, contents.highest_table_id);
         if (!tables) return std::move(tables).error();
-        for (const std::uint64_t number : contents.frozen_logs)
-            if (auto done = logs.replay(frozen_log_name(number), true, frozen.entries); !done)
+        const auto& numbers = contents.frozen_logs;
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+            // Logs are frozen in order and removed from the oldest on, so that their numbers have no gaps.
+            if (i > 0 && numbers[i] != numbers[i - 1] + 1)
+                if (auto skipped = logs.skip_missing(frozen_log_name(numbers[i - 1] + 1)); !skipped)
+                    return std::move(skipped).error();
+            if (auto done = logs.replay(frozen_log_name(numbers[i]), true, frozen.entries); !done)
                 return std::move(done).error();
+        }
         if (contents.log)
             if (auto done = logs.replay(std::string(log_name), false, active.entries); !done)
                 return std::move(done).error();
@@ -187,7 +193,7 @@ private:
     result<void> flush_logs(db_memtable<Alloc>* frozen, db_memtable<Alloc>* damaged, const log_replay<Alloc>& logs,
                             const directory_contents& contents) {
         if (!logs.to_keep().empty()) {
-            if (auto kept = keep_cuts(logs, cut_log_name(contents.highest_cut_log + 1)); !kept) return kept;
+            if (auto kept = keep_cuts(logs, contents); !kept) return kept;
             std::vector<std::string> paths;
             for (const std::string& name : logs.left_out()) paths.push_back(directory().path_of(name));
             if (auto removed = compactor_.remove_logs(paths); !removed) return removed;
@@ -200,13 +206,20 @@ private:
         damaged->logs = {std::string(log_name)};
         return flush(*damaged);
     }
-    // Copies what was cut to a new file, durably. After an error no file is left.
-    result<void> keep_cuts(const log_replay<Alloc>& logs, const std::string& name) {
+    // Copies what was cut to a new file, durably. After an error no new file is left.
+    result<void> keep_cuts(const log_replay<Alloc>& logs, const directory_contents& contents) {
+        const std::string name = cut_log_name(contents.highest_cut_log + 1);
         const auto copy = [&](io::file& to) { return copy_cuts(directory(), logs.to_keep(), to); };
         if (auto kept = directory().create_with(name, copy); !kept) return kept;
-        auto synced = directory().sync();
-        if (!synced) static_cast<void>(directory().remove(name));
-        return synced;
+        if (auto synced = directory().sync(); !synced) {
+            static_cast<void>(directory().remove(name));
+            return synced;
+        }
+        // An open that failed after this point has left a copy, which may not be durable: this one replaces it.
+        if (contents.highest_cut_log == 0) return {};
+        const std::string last = cut_log_name(contents.highest_cut_log);
+        const auto same = holds_cuts(directory(), logs.to_keep(), last);
+        return same && *same ? directory().remove(last) : result<void>();
     }
     // An empty memtable makes no table, but its logs must go all the same.
     result<void> flush(const db_memtable<Alloc>& replayed) {

@@ -108,7 +108,7 @@ public:
         if (!number) return found_entry<Alloc>();
         if (auto* const cached = slots_[*number].template find<block_contents<Alloc>>()) {
             counters.cache_hits.fetch_add(1, std::memory_order_relaxed);
-            cached->used();
+            cached->mark_used();
             return found_entry<Alloc>{cached->view.find(key), holdable(*cached)};
         }
         counters.cache_misses.fetch_add(1, std::memory_order_relaxed);
@@ -135,7 +135,7 @@ public:
             return {};
         }
         pass.counters().cache_hits.fetch_add(1, std::memory_order_relaxed);
-        found->used();
+        found->mark_used();
         found->hold();
         return block_type(item_pointer<block_contents<Alloc>>(found));
     }

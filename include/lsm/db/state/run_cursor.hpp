@@ -75,7 +75,7 @@ public:
 
 private:
     void enter(std::size_t number) {
-        if (number != number_) inner_.change(table_reader<Alloc>(tables_[number].get(), options_));
+        if (number != number_) inner_.switch_to(table_reader<Alloc>(tables_[number].get(), options_));
         number_ = number;
     }
     // These pass over tables without entries, and stop at damage.
