@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Attacks the tools from outside, and a small program that uses the library: every call that they make to the system fails
-# or is their last; descriptors, memory, file sizes and disks run out; directories are hostile. After each attack the
-# database or file must have all that was acknowledged and nothing that was not attempted.
+# Attacks the tools, and a small program that uses the library, from outside. Each of their system calls in turn fails,
+# or kills the process. Descriptors, memory, file sizes and disks run out. Directories and files are hostile. After each
+# attack the database or file must hold every acknowledged write, and nothing that was never written.
 #
 #   scripts/attack.sh [--short] [--huge] [BUILD_DIR]     BUILD_DIR: build/release, built if missing
 #
-# --short is what CI runs: two kinds of failure instead of eight, and of many calls every fifth. --huge adds a value of 1 GiB. What this machine does not
-# allow (mounting, tracing) is skipped, and said so. Ends with a line of counts; the status is 1 if anything failed.
+# --short is what CI runs: two kinds of failure instead of eight, and every fifth call from the third on. --huge adds a
+# value of 1 GiB. Parts that this machine does not permit (mounting, tracing) are skipped with a message. Ends with a
+# line of counts. The status is 1 if anything failed.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 short=no

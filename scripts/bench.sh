@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs lsm beside LevelDB, RocksDB and LMDB over the same workloads with equal settings, and prints medians and their ratios.
+# Compares lsm with LevelDB, RocksDB and LMDB on the same workloads with equal settings. Prints medians and ratios.
 #
-#   scripts/bench.sh [FLAGS]     --help tells them; for instance --workloads fillrandom,read --rounds 5 --settings big
-#   scripts/chart.py FILE        draws what --csv FILE kept
+#   scripts/bench.sh [FLAGS]     --help lists them; for example --workloads fillrandom,read --rounds 5 --settings big
+#   scripts/chart.py FILE        draws the figures that --csv FILE saved
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 scripts/install_packages.sh g++ cmake make libcxxopts-dev libleveldb-dev librocksdb-dev liblmdb-dev

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Draws the file that scripts/bench.sh --csv FILE wrote: how fast lsm is beside each peer, as SVG; or tables of it.
+"""Draws the figures that scripts/bench.sh --csv FILE saved: the speed of lsm relative to each peer, as SVG or tables.
 
     scripts/chart.py FILE > chart.svg
     scripts/chart.py FILE --markdown
 
-The same file gives the same bytes. The colours are of a brightness that can be read on white and on black.
+The same file gives the same bytes. The colours are readable on white and on black.
 """
 
 import argparse
@@ -39,9 +39,9 @@ class Figures:
             if engine not in self.engines:
                 self.engines.append(engine)
         if not self.rows:
-            sys.exit("no figures in this file")
+            sys.exit("chart.py: the file has no figures")
         if "lsm" not in self.engines:
-            sys.exit("no figures of lsm in this file")
+            sys.exit("chart.py: the file has no figures of lsm")
 
     def peers(self):
         return [engine for engine in self.engines if engine in COLOURS]
@@ -55,7 +55,7 @@ class Figures:
         return ours / theirs if ours and theirs else None
 
     def ratios_of_rounds(self, row, peer):
-        """Of runs that stood side by side: how far they are from each other is the noise."""
+        """Returns a ratio for each round, whose runs were next to each other in time. Their spread is the noise."""
         ours, theirs = self.rows[row].get("lsm", {}), self.rows[row].get(peer, {})
         return [ours[r] / theirs[r] for r in ours if theirs.get(r)]
 
@@ -105,14 +105,14 @@ def markdown(figures):
 # --- the chart ---
 
 WIDTH = 860
-LEFT = 222  # of the axis; the numbers of the slowest go before it
+LEFT = 222  # where the axis begins; the labels of the shortest bars are left of it
 RIGHT = WIDTH - 44
 BAR = 9
 ROW_GAP = 10
 
 
 class Axis:
-    """Ratios on a logarithmic scale that ends at powers of two. What is beyond the widest is cut off there."""
+    """A logarithmic scale of ratios. It ends at powers of two, at most 2^WIDEST; ratios beyond its ends are cut off."""
 
     WIDEST = 4
 
@@ -146,7 +146,7 @@ def svg(figures):
     shown = [(g, [r for r in rows if any(figures.ratio(r, p) for p in peers)]) for g, rows in groups]
     shown = [(g, rows) for g, rows in shown if rows]
     if not shown:
-        sys.exit("no peer to draw lsm beside in this file")
+        sys.exit("chart.py: the file has no figures of a peer")
     axis = Axis([figures.ratio(r, p) for _, rows in shown for r in rows for p in peers if figures.ratio(r, p)])
 
     body, bars, noise = [], {p: [] for p in peers}, []
@@ -183,11 +183,11 @@ def svg(figures):
                 middle = y + (BAR - 1) / 2
                 if most > least:
                     noise.append(f"M{number(least)} {number(middle)}H{number(most)}")
-                before, behind = ("", "") if axis.holds(ratio) else ("\u00ab ", " \u00bb")
+                left_mark, right_mark = ("", "") if axis.holds(ratio) else ("\u00ab ", " \u00bb")
                 if ratio >= 1:
-                    text(max(end, most) + 4, y + BAR - 1, "n", short(ratio) + behind)
+                    text(max(end, most) + 4, y + BAR - 1, "n", short(ratio) + right_mark)
                 else:
-                    text(min(end, least) - 4, y + BAR - 1, "n e", before + short(ratio))
+                    text(min(end, least) - 4, y + BAR - 1, "n e", left_mark + short(ratio))
                 y += BAR
             y += ROW_GAP
         lanes.append((top - 3, y - ROW_GAP + 3))
@@ -233,11 +233,11 @@ def wrapped(line, most):
 def main():
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("file")
-    flags.add_argument("--markdown", action="store_true", help="the tables instead of the chart")
-    asked = flags.parse_args()
-    with open(asked.file, encoding="utf-8") as lines:
+    flags.add_argument("--markdown", action="store_true", help="print tables instead of the chart")
+    arguments = flags.parse_args()
+    with open(arguments.file, encoding="utf-8") as lines:
         figures = Figures(lines)
-    sys.stdout.write(markdown(figures) if asked.markdown else svg(figures))
+    sys.stdout.write(markdown(figures) if arguments.markdown else svg(figures))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Counts which branches of the headers that deal with an error are reached, by tier 4 alone and by all tests, and lists the
-# others (scripts/error_branches.py says what counts). Tier 4 is: every operation of programs on a simulated disk fails in
-# turn, and every system call of the tools, and what test/behaviour/faults.cpp has besides. The status is 1 if the error path of a
-# system call is reached by no test.
+# Counts which error branches of the headers are reached, by tier 4 alone and by all tests, and lists the others;
+# scripts/error_branches.py defines what an error branch is. Tier 4 is the fault tests: each operation on a simulated
+# disk fails in turn, each system call of the tools fails in turn, and test/behaviour/faults.cpp. The status is 1 if a
+# branch on the error path of a system call is reached by no test.
 #
 #   scripts/coverage.sh
 set -eu -o pipefail
@@ -17,13 +17,14 @@ cmake --preset coverage "${launcher[@]}" >/dev/null
 cmake --build --preset coverage -j"$(nproc)" --target crash_faults writer memtable sstable merge_iter dbctl test_tools "${tests[@]/#/test_}" >/dev/null
 rm -rf "$profiles"
 
-# What a program counts is added to what it counted before.
+# Runs a command and adds its counts to those of the part.
 counting() { # PART COMMAND...
     LLVM_PROFILE_FILE=$profiles/$1/%m.profraw "${@:2}" >"$profiles.log" 2>&1
 }
 counting tier4 "$build/test/crash_faults" --length 1
 counting tier4 "$build/test/test_behaviour" "faults: *"
-# Where a tool's counts cannot be written it says so, and that is taken for a failure of the tool.
+# Failures do not count here: a tool under attack may be unable to write its counts, and its message about that looks
+# like a failure of the tool.
 counting tier4 scripts/attack.sh --short "$build" || true
 counting all "$build/test/test_tools" || true
 for test in "${tests[@]}"; do

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Holds all implementations of the formats and tools against each other, byte for byte: the C++ tools over three allocators,
-# and the peers in Rust and Go (test/campaigns/interop). Each is a directory with the four tools in it.
+# Compares all implementations of the formats and tools, byte for byte: the C++ tools with three allocators, and the
+# peers in Rust and Go (test/campaigns/interop). An implementation is a directory with the four tools in it.
 #
 #   scripts/cross_test.sh [--seeds N] [--first-seed S] [BUILD_DIR]     BUILD_DIR: build/release, built if missing
 #
-# LSM_CROSS_SKIP="rust go" leaves languages out on purpose. Ends with "=== ALL OK ===", or says what differs and fails.
+# LSM_CROSS_SKIP="rust go" skips languages. Ends with "=== ALL OK ===", or prints each difference and fails.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 seeds=300
@@ -30,7 +30,7 @@ fail() {
     failures=$((failures + 1))
 }
 
-# --- the implementations -------------------------------------------------------------------------------------------------
+# --- the implementations ----------------------------------------------------------------------------------------------
 
 add() { # name directory
     names+=("$1")
@@ -39,13 +39,13 @@ add() { # name directory
 
 skipped() { [[ " ${LSM_CROSS_SKIP:-} " == *" $1 "* ]]; }
 
-own_tests() { # name command...: the peer's own tests
+own_tests() { # name command...: runs the peer's own tests
     "${@:2}" >"$work/log" 2>&1 && return
     cat "$work/log"
-    fail "$1: its own tests"
+    fail "$1: its own tests fail"
 }
 
-have() { # command package: whether the command is there, once it was tried to install it
+have() { # command package: whether the command exists; tries to install the package if it does not
     command -v "$1" >/dev/null 2>&1 && return 0
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1
     apt-get update -qq >/dev/null 2>&1
@@ -62,14 +62,14 @@ add c++-pmr "$build/interop/pmr"
 add c++-arena "$build/interop/arena"
 
 if skipped rust || ! have cargo cargo; then
-    echo "!!! SKIPPED: Rust (no cargo, or asked to)"
+    echo "!!! SKIPPED: Rust (cargo is missing, or LSM_CROSS_SKIP names it)"
 else
     CARGO_TARGET_DIR=$work/rust cargo build --release --offline -q --manifest-path test/campaigns/interop/rust/Cargo.toml || exit 1
     CARGO_TARGET_DIR=$work/rust own_tests rust cargo test --release --offline -q --manifest-path test/campaigns/interop/rust/Cargo.toml
     add rust "$work/rust/release"
 fi
 if skipped go || ! have go golang-go; then
-    echo "!!! SKIPPED: Go (no go, or asked to)"
+    echo "!!! SKIPPED: Go (go is missing, or LSM_CROSS_SKIP names it)"
 else
     export GOFLAGS=-mod=mod GOPROXY=off
     (cd test/campaigns/interop/go && go build -o "$work/go/" ./cmd/...) || exit 1
@@ -78,9 +78,9 @@ else
 fi
 echo "implementations: ${names[*]}"
 
-# --- the canonical inputs ------------------------------------------------------------------------------------------------
+# --- the canonical inputs ---------------------------------------------------------------------------------------------
 
-canonical() { # name: makes everything in $work/out/name
+canonical() { # name: writes the canonical files to $work/out/name
     local t=${tools[$1]} o=$work/out/$1
     mkdir -p "$o"
     "$t/memtable" bulk "$o/m.mt" 100 && "$t/memtable" put "$o/m.mt" key50 REPLACED && "$t/memtable" del "$o/m.mt" key10 &&
@@ -104,14 +104,14 @@ expect() { # sha256 file
     if [ "$got" = "$1" ]; then
         printf 'ok  %-24s %s\n' "$label" "$got"
     else
-        fail "$label: is $got, should be $1"
+        fail "$label: SHA-256 is $got, expected $1"
     fi
 }
 
 has_hex() { # yes|no hex file
     local found=no
     od -An -v -tx1 <"$3" | tr -d ' \n' | grep -q "$2" && found=yes
-    [ $found = "$1" ] || fail "${3#"$work"/out/}: hex $2 present: $found, should be $1"
+    [ $found = "$1" ] || fail "${3#"$work"/out/}: contains hex $2: $found, expected $1"
 }
 
 for name in "${names[@]}"; do
@@ -130,16 +130,16 @@ for name in "${names[@]}"; do
     done
     has_hex yes 040000006b65793501 "$o/kept"
     has_hex no 040000006b65793501 "$o/dropped"
-    [ "$(cat "$o/db/MANIFEST")" = $'L0 2\nL0 1' ] || fail "$name: MANIFEST is $(cat "$o/db/MANIFEST")"
+    [ "$(cat "$o/db/MANIFEST")" = $'L0 2\nL0 1' ] || fail "$name: MANIFEST is $(cat "$o/db/MANIFEST"), expected L0 2 and L0 1"
 done
 
-# --- every reader reads what every writer wrote --------------------------------------------------------------------------
+# --- every reader reads what every writer wrote -----------------------------------------------------------------------
 
-same() { # what expected actual
+same() { # label expected actual
     cmp -s "$2" "$3" || fail "$1: $(cmp "$2" "$3" 2>&1 | head -1)"
 }
 
-# A database whose writer was killed with kill -9 while it waited for more, and a record that had only begun.
+# Makes a database whose writer was killed while it waited for input, with an incomplete record at the end of its log.
 killed() { # name
     local o=$work/out/$1 writer
     rm -f "$work/input"
@@ -178,7 +178,7 @@ for writer in "${names[@]}"; do
         } >"$work/got"
         [ -e "$work/spots" ] || cp "$work/got" "$work/spots"
         same "footer, size and get, $pair" "$work/spots" "$work/got"
-        if [ -e "$o/extended.sst" ]; then # the plain readers pass over the extension area
+        if [ -e "$o/extended.sst" ]; then # readers without extensions must skip the extension area
             "$t/sstable" iter "$o/extended.sst" >"$work/got"; same "sstable iter with extension, $pair" "$work/lines" "$work/got"
             "$t/merge_iter" "$o/extended.sst" "$o/older.sst" >"$work/got"
             "$t/merge_iter" "$o/m4096.sst" "$o/older.sst" >"$work/want"; same "merge with extension, $pair" "$work/want" "$work/got"
@@ -195,23 +195,23 @@ for writer in "${names[@]}"; do
         for pattern in "dump 7d1568c7bfdad9635ff655f7c4162628aa3253a7b95505c3d418362eb4c4c09c" \
             "dump_with_tombs 27e3d256e73c3ddbd080ad7a92e5da0be780d65896644eb7d4ec0cc8a574709d"; do
             read -r file sum <<<"$pattern"
-            [ "$(sha256sum <"$work/$file" | cut -d' ' -f1)" = "$sum" ] || fail "database $file, $pair"
+            [ "$(sha256sum <"$work/$file" | cut -d' ' -f1)" = "$sum" ] || fail "database $file, $pair: not as published"
         done
     done
 done
-grep -qx 'index_offset=2033 index_size=846 num_blocks=34 magic_ok=true' "$work/spots" || fail "footer at target 64"
+grep -qx 'index_offset=2033 index_size=846 num_blocks=34 magic_ok=true' "$work/spots" || fail "footer at target 64: not as published"
 echo "${#names[@]} x ${#names[@]} writers and readers compared"
 
-# --- generated inputs ----------------------------------------------------------------------------------------------------
+# --- generated inputs -------------------------------------------------------------------------------------------------
 
-compare() { # seed what command...: the output of the command, run with each implementation's tools, is the same
-    local seed=$1 what=$2 name
+compare() { # seed label command: its output and status are equal with the tools of each implementation
+    local seed=$1 label=$2 name
     shift 2
     for name in "${names[@]}"; do
         PATH=${tools[$name]}:$PATH IMPLEMENTATION=$name bash -c "$1" >"$work/gen.$name" 2>/dev/null
         echo "status $?" >>"$work/gen.$name"
         [ "$name" = "${names[0]}" ] || cmp -s "$work/gen.${names[0]}" "$work/gen.$name" ||
-            fail "seed $seed, $what: ${names[0]} and $name: $(cmp "$work/gen.${names[0]}" "$work/gen.$name" 2>&1 | head -1)"
+            fail "seed $seed, $label: ${names[0]} and $name: $(cmp "$work/gen.${names[0]}" "$work/gen.$name" 2>&1 | head -1)"
     done
 }
 
@@ -234,13 +234,13 @@ for ((seed = first_seed; seed < first_seed + seeds; ++seed)); do
         'merge_iter $WORK/a.sst $WORK/older.sst; merge_iter --drop-tombstones $WORK/older.sst $WORK/a.sst'
     compare $seed "dbctl script" 'rm -rf $WORK/db.$IMPLEMENTATION; dbctl --dir $WORK/db.$IMPLEMENTATION <$WORK/script;
         printf "DUMP_WITH_TOMBS\nDUMP\n" | dbctl --dir $WORK/db.$IMPLEMENTATION; cat $WORK/db.$IMPLEMENTATION/MANIFEST'
-    # Damaged files: all accept them and read the same, or all refuse.
+    # Damaged files: either all implementations accept them and read the same, or all refuse them.
     "$generate" damage $seed "$work/a.mt" "$work/bad.mt"
     "$generate" damage $seed "$work/c++.sst" "$work/bad.sst"
     compare $seed "damaged dump" 'set -o pipefail; lines=$(memtable iter $WORK/bad.mt | sha256sum) && echo "$lines"; sstable build $WORK/bad.mt $WORK/x.sst'
     compare $seed "damaged table" 'set -o pipefail; lines=$(sstable iter $WORK/bad.sst | sha256sum) && echo "$lines"; sstable footer $WORK/bad.sst
         sstable size $WORK/bad.sst'
-    # A directory as a crash leaves it: written by one, its log torn, opened by all.
+    # A directory as a crash leaves it: one implementation wrote it, its log is torn, and all open it.
     writer=${names[$((seed % ${#names[@]}))]}
     log=$work/db.$writer/wal.log
     if [ -s "$log" ]; then

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Counts which branches of the headers that deal with an error were reached, and lists the others.
+"""Counts which error branches of the headers were reached, and lists the others.
 
-    scripts/error_branches.py TIER4.json ALL.json     both of `llvm-cov export`; scripts/coverage.sh makes them
+    scripts/error_branches.py TIER4.json ALL.json     outputs of `llvm-cov export`, which scripts/coverage.sh makes
 
-A branch is a stretch of code that the compiler counts. It deals with an error if it makes one (`failure(...)`) or passes
-one on (`return std::move(x).error()`, `if (!x) return x`, `if (done) ...` where it is not). It is on the error path of a
-system call if what it passes on can be what a file_system has answered, or if it is in posix_file_system.hpp. The others
-make an error for a reason of their own (bad bytes, a call that cannot be meant, no memory), pass on only such ones, or are
-in the simulated disks. What is not compiled at all counts as not reached.
+A branch is a region of code that the compiler counts. It is an error branch if it makes an error (`failure(...)`) or
+passes one on (`return std::move(x).error()`, `if (!x) return x`, `if (done) ...` when it is skipped). It is on the
+error path of a system call if the error that it passes on can come from a file_system, or if it is in
+posix_file_system.hpp. The other error branches make an error for another reason (malformed bytes, an invalid call, no
+memory), pass on only such errors, or are in the simulated disks. Code that is not compiled counts as not reached.
 
 The status is 1 if a branch on the error path of a system call is not reached.
 """
@@ -30,16 +30,16 @@ PASSED_ON = re.compile(
 )
 CHAINED = re.compile(r"if \((done)\) done =")
 
-# Lines that pass on only what was not answered by a file_system, by file.
-OF_ITS_OWN = {
-    "db/compaction.hpp": r"!id\)",
-    "db/db_core.hpp": r"!pinned\)|move\(left\)|health_\.closed\(\)",
-    "db/maintenance.hpp": r"!id\)|chosen\.error|!sound\)|ENOMEM",
+# Lines that pass on only errors that no file_system returned, by file.
+NOT_FROM_FILE_SYSTEM = {
+    "db/admin/repair_order.hpp": r"!disjoint\)|!decided\)",
+    "db/admin/repairer.hpp": r"ENOENT",
+    "db/compaction/compaction.hpp": r"!id\)",
+    "db/compaction/compactor.hpp": r"!id\)",
     "db/db.hpp": r"!pinned\)",
-    "db/repair.hpp": r"ENOENT",
-    "db/repair_order.hpp": r"!apart\)|!settled\)",
+    "db/read/read_path.hpp": r"!pinned\)|!own\)",
+    "db/recovery/recovery.hpp": r"move\(left\)",
     "db/write_batch.hpp": r"",
-    "db/write_queue.hpp": r"ENOMEM",
     "io/memory_file_system.hpp": r"",
     "io/posix_file_system.hpp": r"(?:source|target)\.failure|problem_|errc::",
     "io/power_loss.hpp": r"",
@@ -50,7 +50,7 @@ OF_ITS_OWN = {
     "sstable/table.hpp": r"!(?:index|view|found|block)\)|big_enough",
     "wal/writer.hpp": r"!checked\)",
 }
-NO_ERRORS_OF_FILES = ("core/", "policy/")
+FOLDERS_WITHOUT_FILES = ("core/", "policy/")
 LEFT_OUT = ("core/error.hpp", "core/result.hpp")  # where errors are defined
 
 
@@ -59,17 +59,17 @@ def without_comments_and_strings(text):
 
 
 class Counts:
-    """How often the code of a file ran, by place: (line, column)."""
+    """How often each place of a file ran. A place is (line, column)."""
 
     def __init__(self, file):
         self.segments = file["segments"] if file else []
         self.starts = [(s[0], s[1]) for s in self.segments]
-        self.falses = {}  # of conditions: one for each template that was made of it
+        self.falses = {}  # by condition, summed over the instantiations of a template
         for b in file["branches"] if file else []:
             self.falses[(b[0], b[1])] = self.falses.get((b[0], b[1]), 0) + b[5]
 
     def region(self, place):
-        """Where the stretch of code begins that has the place, and how often it ran."""
+        """Returns where the region that contains the place begins, and how often it ran."""
         at = bisect.bisect_right(self.starts, place) - 1
         if at < 0 or not self.segments[at][3]:
             return place, 0
@@ -80,7 +80,7 @@ class Counts:
 
 
 def branches_of(name, source, runs):
-    """[(line, whether on the error path of a system call, counts)] of a file."""
+    """Returns [(line, whether on the error path of a system call, count for each run)] for a file."""
     text = without_comments_and_strings(source)
     begins = [0] + [m.end() for m in re.finditer("\n", text)]
     lines = source.splitlines()
@@ -89,22 +89,25 @@ def branches_of(name, source, runs):
         line = bisect.bisect_right(begins, offset)
         return line, offset - begins[line - 1] + 1
 
-    def answered(line, made):
-        own = OF_ITS_OWN.get(name)
-        if name.startswith(NO_ERRORS_OF_FILES) or (own is not None and re.search(own, lines[line - 1])):
+    def from_system_call(line, made):
+        other = NOT_FROM_FILE_SYSTEM.get(name)
+        if name.startswith(FOLDERS_WITHOUT_FILES) or (other is not None and re.search(other, lines[line - 1])):
             return False
         return not made or name == "io/posix_file_system.hpp"
 
     found = {}
+
+    def add(at, made):
+        branch = (at[0], from_system_call(at[0], made), [r.region(at)[1] for r in runs])
+        found.setdefault(runs[-1].region(at)[0], branch)
+
     for at in (place(m.start()) for m in MADE.finditer(text)):
-        system = "system_failure" in lines[at[0] - 1]
-        found.setdefault(runs[-1].region(at)[0], (at[0], answered(at[0], not system), [r.region(at)[1] for r in runs]))
+        add(at, "system_failure" not in lines[at[0] - 1])
     for m in PASSED_ON.finditer(text):
-        at = place(m.start(m.lastgroup))
-        found.setdefault(runs[-1].region(at)[0], (at[0], answered(at[0], False), [r.region(at)[1] for r in runs]))
+        add(place(m.start(m.lastgroup)), False)
     for m in CHAINED.finditer(text):
         at = place(m.start(1))
-        found[at] = (at[0], answered(at[0], False), [r.was_false(at) for r in runs])
+        found[at] = (at[0], from_system_call(at[0], False), [r.was_false(at) for r in runs])
     return sorted(found.values())
 
 
@@ -112,7 +115,7 @@ def main():
     root = pathlib.Path(__file__).resolve().parent.parent / "include" / "lsm"
     exports = [{f["filename"]: f for f in json.load(open(path))["data"][0]["files"]} for path in sys.argv[1:3]]
     total = [0] * 5
-    by_others, by_none, own = [], [], []
+    by_others, by_none, other = [], [], []
     head = ("error branches", "of system calls", "tier 4", "all tests", "others", "all tests")
     print("{:32} {:>15} {:>8} {:>10} {:>8} {:>10}".format(*head))
     for path in sorted(root.rglob("*.hpp")):
@@ -120,25 +123,25 @@ def main():
         row = [0] * 5
         runs = [Counts(e.get(str(path))) for e in exports]
         for line, system, counts in [] if name in LEFT_OUT else branches_of(name, source, runs):
-            said = f"  include/lsm/{name}:{line}: {source.splitlines()[line - 1].strip()}"
+            shown = f"  include/lsm/{name}:{line}: {source.splitlines()[line - 1].strip()}"
             if system:
                 row = [row[0] + 1, row[1] + (counts[0] != 0), row[2] + (counts[1] != 0), row[3], row[4]]
                 if counts[0] == 0:
-                    (by_others if counts[1] else by_none).append(said)
+                    (by_others if counts[1] else by_none).append(shown)
             else:
                 row = row[:3] + [row[3] + 1, row[4] + (counts[1] != 0)]
                 if counts[1] == 0:
-                    own.append(said)
+                    other.append(shown)
         if any(row):
             print(f"{name:32} {row[0]:15} {row[1]:8} {row[2]:10} {row[3]:8} {row[4]:10}")
         total = [a + b for a, b in zip(total, row)]
     print(f"{'all':32} {total[0]:15} {total[1]:8} {total[2]:10} {total[3]:8} {total[4]:10}")
-    for title, which in (
-        ("Of system calls, reached by other tests than tier 4:", by_others),
+    for title, branches in (
+        ("Of system calls, reached by tests outside tier 4 only:", by_others),
         ("Of system calls, reached by no test:", by_none),
-        ("Others, reached by no test:", own),
+        ("Others, reached by no test:", other),
     ):
-        print(f"\n{title}", *(which or ["  none"]), sep="\n")
+        print(f"\n{title}", *(branches or ["  none"]), sep="\n")
     sys.exit(1 if by_none else 0)
 
 

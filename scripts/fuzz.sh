@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs every fuzzer over its kept corpus, and says how far each came. Inputs that show something are left in
-# build/fuzz/findings/ENTRY, and the exit status tells.
+# Runs the fuzzers, starting from their kept corpora, and prints how far each came. Inputs that make a fuzzer fail are
+# left in build/fuzz/findings/ENTRY, and the exit status is 1.
 #
-#   scripts/fuzz.sh [--keep] [SECONDS [ENTRY...]]     60 seconds for each of all entries
+#   scripts/fuzz.sh [--keep] [SECONDS [ENTRY...]]     default: 60 seconds for each entry, all entries
 #
-# --keep adds what reaches new code to the kept corpus, test/campaigns/fuzz/corpus.
+# --keep adds inputs that reach new code to the kept corpus, test/campaigns/fuzz/corpus.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 keep=
@@ -17,7 +17,7 @@ scripts/install_packages.sh clang cmake make libcxxopts-dev
 cmake --preset fuzz >/dev/null
 cmake --build --preset fuzz >/dev/null
 
-# fuzz ENTRY ARGUMENT...: what the body prints is no part of the report, and a hundred bytes are to take neither gigabytes nor seconds.
+# fuzz ENTRY ARGUMENT...: -close_fd_mask=3 discards what the fuzzed code prints; the log keeps libFuzzer's report.
 fuzz() { build/fuzz/test/campaigns/fuzz/libfuzzer/fuzz --entry="$1" -close_fd_mask=3 "${@:2}"; }
 
 status=0
@@ -27,7 +27,8 @@ for entry in "$@"; do
     rm -rf "$found"
     mkdir -p "$found" "$fresh" "$kept"
     longest=4096
-    [ "$entry" != operations ] || longest=600  # a byte there is a good deal of work
+    [ "$entry" != operations ] || longest=600  # each byte is an operation, which is slow
+    # A short input must not take long or much memory: the limits make that a finding.
     fuzz "$entry" -max_total_time="$seconds" -max_len=$longest -timeout=10 -malloc_limit_mb=256 -rss_limit_mb=2048 \
         -print_final_stats=1 -artifact_prefix="$found/" "$fresh" "$kept" >"$log" 2>&1 || status=1
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs those of the given Debian packages that are missing; says which, and fails, where it may not.
+# Installs the given Debian packages that are missing. Without apt-get or root, lists them and fails.
 set -eu
 missing=()
 for package in "$@"; do
@@ -7,7 +7,7 @@ for package in "$@"; do
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-    echo "missing packages: ${missing[*]}; install them and run this again" >&2
+    echo "install_packages.sh: missing packages: ${missing[*]}; install them as root and try again" >&2
     exit 1
 fi
 echo "installing ${missing[*]}"

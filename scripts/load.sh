@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ten million random puts and deletes with compaction on, under a memory budget, checked against a std::map.
+# Runs ten million random puts and deletes with compaction, under a memory budget, and compares with a std::map.
 #
 #   scripts/load.sh [FLAGS]     --num N, --seed S, --budget MIB, --write-buffer MIB
 set -eu -o pipefail

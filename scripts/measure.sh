@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Times the tools beside dd and cat of the same bytes, in turn, and prints medians and ratios; and what a ten-line program costs to compile.
-# Absolute times mean little; the ratios are what can be compared.
+# Times the tools, alternating with dd and cat of the same bytes, and the compilation of a ten-line program. Prints
+# medians and ratios. Compare the ratios: absolute times depend on the machine.
 #
-#   scripts/measure.sh [ROUNDS]
+#   scripts/measure.sh [ROUNDS]     default: 9
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-9}
@@ -15,7 +15,7 @@ work=$(mktemp -d "${TMPDIR:-/var/tmp}/lsm-measure-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
-seconds() { # command...: its wall-clock seconds
+seconds() { # command...: runs it and prints its wall-clock seconds
     local start end
     start=$(date +%s%N)
     "$@" >/dev/null
@@ -24,7 +24,7 @@ seconds() { # command...: its wall-clock seconds
 }
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
-compare() { # label beside-label command beside-command
+compare() { # label baseline-label command baseline-command
     local i
     : >ours; : >theirs
     for ((i = 0; i < rounds; ++i)); do
@@ -38,7 +38,7 @@ compare() { # label beside-label command beside-command
 memtable bulk big.mt 1000000
 sstable build big.mt big.sst
 for i in 1 2 3 4 5 6 7 8; do cp big.sst $i.sst; done
-echo "1,000,000 entries: dump $(stat -c %s big.mt) bytes, table $(stat -c %s big.sst) bytes; medians of $rounds rounds, in turn"
+echo "1,000,000 entries: dump $(stat -c %s big.mt) bytes, table $(stat -c %s big.sst) bytes; medians of $rounds alternating rounds"
 compare "memtable bulk 1000000" "dd conv=fsync of the dump" \
     'rm -f new.mt; memtable bulk new.mt 1000000' 'rm -f copy; dd if=big.mt of=copy bs=1M conv=fsync status=none'
 compare "sstable build" "dd conv=fsync of the table" \

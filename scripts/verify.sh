@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds lsm and runs every test: the unit, model, golden and attack tests, and the cross test of all implementations. Installs what is
-# missing where it may (Debian, as root). Ends with "=== OK ===".
+# Builds lsm and runs every test; with the preset release also the cross test of all implementations. Installs missing
+# packages if it may (Debian, as root). Ends with "=== OK ===".
 #
 #   scripts/verify.sh [PRESET]     release (the default), clang or sanitize
 set -eu -o pipefail

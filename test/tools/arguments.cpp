@@ -19,7 +19,7 @@ using namespace lsm::test;
 
 namespace {
 
-// What a parser of options could take for something else than a word.
+// Words that a parser of options could mistake for something else.
 const std::vector<std::string> hard_words = {"",
                                              "-",
                                              "--",
@@ -102,7 +102,7 @@ TEST_CASE("arguments: help and version as the first argument work in every tool"
     }
 }
 
-TEST_CASE("arguments: help and version are options nowhere else") {
+TEST_CASE("arguments: help and version are unknown options in any other place") {
     const scratch_directory directory;
     const std::string path = directory / "table";
     succeeds({"memtable", "new", path});
@@ -199,7 +199,7 @@ TEST_CASE("arguments: an unknown option is a misuse and changes nothing") {
     CHECK(snapshot(directory.path()) == before);
 }
 
-TEST_CASE("arguments: keys and values of a memtable are literal behind the PATH") {
+TEST_CASE("arguments: keys and values of a memtable are literal after the PATH") {
     const scratch_directory directory;
     const std::string path = directory / "table";
     for (const std::string& word : hard_words) {
@@ -212,7 +212,7 @@ TEST_CASE("arguments: keys and values of a memtable are literal behind the PATH"
     }
 }
 
-TEST_CASE("arguments: the key of a lookup in an sstable is literal behind the PATH") {
+TEST_CASE("arguments: the key of a lookup in an sstable is literal after the PATH") {
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table";
     std::map<lsm::bytes, std::optional<lsm::bytes>> entries;
@@ -223,7 +223,7 @@ TEST_CASE("arguments: the key of a lookup in an sstable is literal behind the PA
     prints({"sstable", "get", table, "--absent"}, "absent\n");
 }
 
-TEST_CASE("arguments: two dashes end the options in front of the PATH and are a key behind it") {
+TEST_CASE("arguments: two dashes end the options before the PATH and are a key after it") {
     const scratch_directory directory;
     const preparation here = in_directory(directory.path());
     const std::string path = "--table";
@@ -251,7 +251,7 @@ TEST_CASE("arguments: two dashes end the options in front of the PATH and are a 
     fails({"merge_iter", "--", "--sst", "--drop-tombstones"}, "--drop-tombstones", {}, here);
 }
 
-TEST_CASE("arguments: a single dash is a PATH like any other") {
+TEST_CASE("arguments: a single dash is an ordinary PATH") {
     const scratch_directory directory;
     const preparation here = in_directory(directory.path());
     succeeds({"memtable", "bulk", "-", "1"}, {}, here);
@@ -288,7 +288,7 @@ TEST_CASE("arguments: options may stand anywhere") {
     CHECK(std::filesystem::exists(directory / "db/MANIFEST"));
 }
 
-TEST_CASE("arguments: a block size goes with build only") {
+TEST_CASE("arguments: only build takes a block size") {
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table";
     succeeds({"memtable", "bulk", dump, "5"});
@@ -299,7 +299,7 @@ TEST_CASE("arguments: a block size goes with build only") {
     prints({"sstable", "get", table, "--block-size"}, "absent\n");
 }
 
-TEST_CASE("arguments: numbers are decimal digits within their bounds") {
+TEST_CASE("arguments: numbers must be decimal digits within their bounds") {
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table";
     succeeds({"memtable", "bulk", dump, "20"});
@@ -314,7 +314,7 @@ TEST_CASE("arguments: numbers are decimal digits within their bounds") {
     CHECK(snapshot(directory.path()) == before);
 }
 
-TEST_CASE("arguments: numbers may have leading zeros and reach to their bounds") {
+TEST_CASE("arguments: numbers may have leading zeros and may equal their bounds") {
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table";
     for (const std::string number : {"7", "007", "0000000000000000000000000000000000000007"}) {

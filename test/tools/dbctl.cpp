@@ -27,7 +27,7 @@ using namespace std::string_literals;
 
 namespace {
 
-/// A database directory, and dbctl on it.
+/// A database directory, and runs of dbctl on it.
 class database {
 public:
     [[nodiscard]] std::string path() const { return directory_ / "db"; }
@@ -41,7 +41,7 @@ private:
     scratch_directory directory_;
 };
 
-/// The payload sizes of the records of a log.
+/// Returns the payload sizes of the records of a log.
 std::vector<std::size_t> log_records(const std::string& path) {
     const bytes log = read_file(disk(), path);
     std::vector<std::size_t> out;
@@ -50,7 +50,7 @@ std::vector<std::size_t> log_records(const std::string& path) {
     return out;
 }
 
-/// Waits until there is a file of at least this size.
+/// Waits until the file exists and has at least this size.
 void await_size(const std::string& path, std::uintmax_t size) {
     std::error_code missing;
     for (int i = 0; i < 10'000; ++i) {
@@ -77,14 +77,14 @@ std::string numbered_puts(std::size_t count, const std::string& value) {
 
 }  // namespace
 
-TEST_CASE("dbctl: nothing on stdin makes a database with nothing in it") {
+TEST_CASE("dbctl: an empty input creates an empty database") {
     const database db;
     db.answers("", "");
     CHECK(snapshot(db.path()) == std::map<std::string, std::string>{{"LOCK", ""}, {"MANIFEST", ""}});
     db.holds({});
 }
 
-TEST_CASE("dbctl: the directory and its parents are made when missing") {
+TEST_CASE("dbctl: a missing directory and its missing parents are created") {
     const scratch_directory directory;
     const std::string deep = directory / "a/b/c";
     prints({"dbctl", "--dir", deep}, "", "PUT a 1\n");
@@ -94,7 +94,7 @@ TEST_CASE("dbctl: the directory and its parents are made when missing") {
     prints({"dbctl", "--dir", directory / "link"}, stream_of({{"a", "1"}}), "DUMP\n");
 }
 
-TEST_CASE("dbctl: a directory that cannot be one is an error") {
+TEST_CASE("dbctl: a path that is not a directory and cannot become one is an error") {
     const scratch_directory directory;
     write_file(disk(), directory / "file", "contents");
     std::filesystem::create_symlink("nowhere", directory / "dangling");
@@ -107,12 +107,12 @@ TEST_CASE("dbctl: a directory that cannot be one is an error") {
     CHECK(snapshot(directory.path()) == before);
 }
 
-TEST_CASE("dbctl: a directory that is no sound database is an error and stays as it was") {
+TEST_CASE("dbctl: a damaged database is an error and stays as it was") {
     const database db;
     db.answers("PUT a 1\nFLUSH\nPUT b 2\n", "");
     for (const std::string name : {"MANIFEST", "sst-000001.sst", "wal.log"}) {
         const bytes good = read_file(disk(), db / name);
-        // A log must go on behind the damage, or it would be a torn tail.
+        // Damage in the last record of a log would be a torn tail, which is legal: intact records must follow.
         const std::size_t crc = 4;
         write_file(disk(), db / name, name == "wal.log" ? with_flipped_bit(good, 8 * crc) + good : good + "X");
         const auto before = snapshot(db.path());
@@ -152,7 +152,7 @@ TEST_CASE("dbctl: comments and blank lines are ignored") {
     db.holds({{"a", "1"}});
 }
 
-TEST_CASE("dbctl: lines may end with CRLF and the last needs no end") {
+TEST_CASE("dbctl: lines may end with CRLF and the last line needs no newline") {
     const database db;
     const bytes expected = stream_of({{"a", "1"}});
     db.answers("PUT a 1\r\nDUMP\r\n", expected);
@@ -177,7 +177,7 @@ TEST_CASE("dbctl: get prints the value or absent") {
                "value: ff01\nabsent\nabsent\nvalue: 32\nabsent\n");
 }
 
-TEST_CASE("dbctl: dumps show what stands before them with nothing in between") {
+TEST_CASE("dbctl: dumps show the writes before them and nothing separates them") {
     const database db;
     const bytes a = stream_of({{"a", "1"}}), tombstone = stream_of({{"a", std::nullopt}});
     db.answers(
@@ -186,7 +186,7 @@ TEST_CASE("dbctl: dumps show what stands before them with nothing in between") {
         a + a + "value: 31\n" + tombstone + tombstone + a);
 }
 
-TEST_CASE("dbctl: without compaction flushed tombstones are shown for ever") {
+TEST_CASE("dbctl: without a compaction flushed tombstones remain") {
     const database db;
     db.answers("PUT a 1\nPUT b 2\nFLUSH\nDEL a\nDEL never\nFLUSH\nPUT c 3\nFLUSH\nDEL c\nFLUSH\n", "");
     const entry_map expected = {{"a", std::nullopt}, {"b", "2"}, {"c", std::nullopt}, {"never", std::nullopt}};
@@ -205,7 +205,7 @@ TEST_CASE("dbctl: a flush of nothing does nothing") {
     CHECK(snapshot(db.path()) == before);
 }
 
-TEST_CASE("dbctl: a malformed line stops the run with its number and keeps what stood before it") {
+TEST_CASE("dbctl: a malformed line stops the run with its number and keeps the writes before it") {
     const std::vector<std::string> malformed = {"PUT",       "PUT a",      "PUT a b c",   "PUT a b c d e f",
                                                 "DEL",       "DEL a b",    "GET",         "GET a b",
                                                 "FLUSH x",   "DUMP x",     "DUMP # all",  "DUMP_WITH_TOMBS x y",
@@ -218,8 +218,8 @@ TEST_CASE("dbctl: a malformed line stops the run with its number and keeps what 
     entry_map expected = {{"gone", std::nullopt}};
     for (std::size_t i = 0; i < malformed.size(); ++i) {
         const std::string key = std::to_string(i), before = "PUT " + key + " 1\n# comment\n\n  \r\nDEL gone\n";
-        const std::vector<std::string> behind = {"\nPUT b 2\nDUMP\n", "", "\r\n", " \nNONSENSE\n"};
-        fails(db.line(), "line 6", before + malformed[i] + behind[i % behind.size()]);
+        const std::vector<std::string> rest = {"\nPUT b 2\nDUMP\n", "", "\r\n", " \nNONSENSE\n"};
+        fails(db.line(), "line 6", before + malformed[i] + rest[i % rest.size()]);
         expected[key] = "1";
         db.holds(expected);
     }
@@ -238,7 +238,7 @@ TEST_CASE("dbctl: writes are durable before it waits for more input") {
     const std::size_t one_put = 8 + 4 + 1 + 4 + 1 + 4 + 1;
     for (int round = 1; round <= 3; ++round) {
         process session(runnable(db.line()), prepared());
-        // The second line is not whole, so it must not count, and must not hold the first one up.
+        // The second line is incomplete: it must not be executed, and must not delay the first.
         session.write("PUT " + std::to_string(round) + " v\nPUT half");
         await_size(db / "wal.log", static_cast<std::uintmax_t>(round) * one_put);
         CHECK(running(session));
@@ -248,11 +248,11 @@ TEST_CASE("dbctl: writes are durable before it waits for more input") {
     db.holds({{"1", "v"}, {"2", "v"}, {"3", "v"}});
 }
 
-TEST_CASE("dbctl: writes are durable before an answer goes out") {
+TEST_CASE("dbctl: writes are durable before the answer to a later command") {
     const database db;
     for (const std::string command : {"GET a\n", "DUMP\n"}) {
         process session(runnable(db.line()), prepared());
-        // The answer is more than the pipe takes, and there is more to read: it is stopped in the midst of the answer.
+        // The answer does not fit into the pipe, so the tool is killed in the middle of it, with input still unread.
         session.write("PUT a " + std::string(1'000'000, 'v') + "\n" + command + "PUT b 2\n");
         session.read_until(command == "GET a\n" ? "value: 7676" : "vvvv");
         session.kill();
@@ -261,7 +261,7 @@ TEST_CASE("dbctl: writes are durable before an answer goes out") {
     }
 }
 
-TEST_CASE("dbctl: a directory that another process has open is an error at once") {
+TEST_CASE("dbctl: a directory that another process has open is an immediate error") {
     const database db;
     process first(runnable(db.line()), prepared());
     first.write("PUT a 1\nGET b\n");
@@ -276,7 +276,7 @@ TEST_CASE("dbctl: a directory that another process has open is an error at once"
     db.holds({{"a", "1"}});
 }
 
-TEST_CASE("dbctl: writes that are waiting are made durable together") {
+TEST_CASE("dbctl: writes that are waiting on stdin are made durable together") {
     constexpr std::size_t count = 100'000;
     constexpr std::size_t few = 20;
     const scratch_directory directory;

@@ -28,10 +28,10 @@ namespace fs = std::filesystem;
 using lsm::bytes;
 using namespace lsm::test;
 
-/// How the tools find, replace and lock files.
+/// Checks how the tools find, replace and lock files.
 namespace {
 
-// Every command that changes a file, and what it needs beside it.
+// Every command that changes a file. `dump` is the input of those that need one.
 std::vector<command_line> changes_of(const std::string& target, const std::string& dump) {
     return {{"memtable", "new", target},
             {"memtable", "put", target, "key", "value"},
@@ -47,18 +47,18 @@ std::vector<command_line> readers_of(const std::string& file) {
             {"sstable", "size", file},        {"merge_iter", file}};
 }
 
-// More than the commands write at once, so that a limit in the middle is met after writing has begun.
+// Less than the commands write in all, so that the limit is hit after writing has begun.
 constexpr rlim_t largest_file = 4096;
 
 preparation full_disk() {
     return [] {
         const rlimit limit{largest_file, largest_file};
         ::setrlimit(RLIMIT_FSIZE, &limit);
-        ::signal(SIGXFSZ, SIG_DFL);  // not to die of it is the tool's own business
+        ::signal(SIGXFSZ, SIG_DFL);  // the tool itself must ignore it
     };
 }
 
-// Nothing on a disk is closed to the superuser.
+// Permissions do not stop the superuser.
 void give_up_privileges() {
     constexpr uid_t nobody = 65534;
     if (::geteuid() == 0 && (::setgid(nobody) != 0 || ::setuid(nobody) != 0)) ::_exit(126);
@@ -88,10 +88,10 @@ void let_others_run() { std::this_thread::sleep_for(std::chrono::milliseconds(20
 
 }  // namespace
 
-TEST_CASE("files: an input that turns out to be malformed leaves the output as it was") {
+TEST_CASE("files: a malformed input leaves the output as it was") {
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table";
-    raw_entries many;
+    entry_list many;
     for (int i = 0; i < 5000; ++i) many.emplace_back("key" + std::to_string(10000 + i), bytes(100, 'v'));
     write_file(disk(), table, "whatever");
     // Damage at the end, when most of the table has been written, and at the beginning.
@@ -106,7 +106,7 @@ TEST_CASE("files: an input that turns out to be malformed leaves the output as i
     }
 }
 
-TEST_CASE("files: a full disk leaves the output as it was and is told with its name") {
+TEST_CASE("files: a full disk leaves the output as it was and the error names it") {
     const scratch_directory directory;
     const std::string target = directory / "target", dump = directory / "dump";
     succeeds({"memtable", "bulk", target, "1000"});
@@ -123,7 +123,7 @@ TEST_CASE("files: a full disk leaves the output as it was and is told with its n
     CHECK(snapshot(directory.path()) == before);
 }
 
-TEST_CASE("files: a directory that may not be written leaves the output as it was and is told with its name") {
+TEST_CASE("files: a read-only directory leaves the output as it was and the error names it") {
     const scratch_directory directory;
     const std::string inner = directory / "inner", target = inner + "/target", dump = directory / "dump";
     REQUIRE(::chmod(directory.path().c_str(), 0755) == 0);
@@ -154,8 +154,8 @@ TEST_CASE("files: the permissions of a replaced file are kept") {
     }
 }
 
-TEST_CASE("files: the owner of a replaced file is kept where that is allowed") {
-    if (::geteuid() != 0) return;  // only the superuser may give files away
+TEST_CASE("files: the owner of a replaced file is kept where permitted") {
+    if (::geteuid() != 0) return;  // only the superuser may change the owner of a file
     constexpr uid_t somebody = 12345;
     const scratch_directory directory;
     const std::string target = directory / "target", dump = directory / "dump";
@@ -181,7 +181,7 @@ TEST_CASE("files: a new file has the permissions that the umask leaves") {
     CHECK(mode_of(table) == 0640);
 }
 
-TEST_CASE("files: what is written beside a private file is never open to others") {
+TEST_CASE("files: the temporary of a private file is private") {
     const scratch_directory directory;
     const std::string target = directory / "target";
     succeeds({"memtable", "new", target});
@@ -192,7 +192,7 @@ TEST_CASE("files: what is written beside a private file is never open to others"
         for (const auto& entry : fs::directory_iterator(directory.path()))
             if (entry.path() != target) {
                 struct stat about;
-                if (::stat(entry.path().c_str(), &about) != 0) continue;  // it has its name by now
+                if (::stat(entry.path().c_str(), &about) != 0) continue;  // it was renamed meanwhile
                 seen = true;
                 REQUIRE((about.st_mode & 07777) == 0600);
             }
@@ -201,7 +201,7 @@ TEST_CASE("files: what is written beside a private file is never open to others"
     CHECK(mode_of(target) == 0600);
 }
 
-TEST_CASE("files: left-overs of tools that were killed are in nobody's way") {
+TEST_CASE("files: the temporary of a killed tool does not hinder later runs") {
     const scratch_directory directory;
     const std::string target = directory / "target", left_over = directory / ".lsm-1-0.tmp";
     succeeds({"memtable", "new", target});
@@ -211,7 +211,7 @@ TEST_CASE("files: left-overs of tools that were killed are in nobody's way") {
     CHECK(read_file(disk(), left_over) == "half of a dump");
 }
 
-TEST_CASE("files: symbolic links are followed and stay links") {
+TEST_CASE("files: symbolic links are followed and remain links") {
     const scratch_directory directory;
     fs::create_directories(directory / "one/two");
     fs::create_directory(directory / "links");
@@ -242,7 +242,7 @@ TEST_CASE("files: symbolic links are followed and stay links") {
     CHECK(names_below(directory / "one") == std::vector<std::string>{"two", "two/target"});
 }
 
-TEST_CASE("files: what a dangling link leads to is made") {
+TEST_CASE("files: the missing target of a dangling link is created") {
     const scratch_directory directory;
     fs::create_directory(directory / "there");
     const std::string target = directory / "there/target", link = directory / "link", dump = directory / "dump";
@@ -282,7 +282,7 @@ TEST_CASE("files: a loop of symbolic links is an error") {
     CHECK(snapshot(directory.path()) == before);
 }
 
-TEST_CASE("files: what is no regular file is refused as target and as input without waiting") {
+TEST_CASE("files: anything but a regular file is refused as target and as input without blocking") {
     const scratch_directory directory;
     const std::string dump = directory / "dump";
     succeeds({"memtable", "new", dump});
@@ -314,7 +314,7 @@ TEST_CASE("files: what is no regular file is refused as target and as input with
     CHECK(snapshot(directory.path()) == before);
 }
 
-TEST_CASE("files: other names of a replaced file keep what they had") {
+TEST_CASE("files: other names of a replaced file keep its old contents") {
     const scratch_directory directory;
     const std::string target = directory / "target", other = directory / "other";
     succeeds({"memtable", "new", target});
@@ -324,7 +324,7 @@ TEST_CASE("files: other names of a replaced file keep what they had") {
     prints({"memtable", "get", other, "key"}, "absent\n");
 }
 
-TEST_CASE("files: names as long as the system allows are fine") {
+TEST_CASE("files: a name may be as long as the system allows") {
     const scratch_directory directory;
     const std::string target = directory / std::string(255, 'n'), too_long = directory / std::string(256, 'n');
     for (const command_line& line : changes_of(target, target)) {
@@ -335,7 +335,7 @@ TEST_CASE("files: names as long as the system allows are fine") {
     CHECK(names_below(directory.path()).size() == 2);
 }
 
-TEST_CASE("files: changes at the same time lose nothing") {
+TEST_CASE("files: concurrent changes of one file are all kept") {
     constexpr int writers = 40;
     const scratch_directory directory;
     const std::string target = directory / "target";
@@ -352,7 +352,7 @@ TEST_CASE("files: changes at the same time lose nothing") {
     CHECK(names_below(directory.path()) == std::vector<std::string>{"target"});
 }
 
-TEST_CASE("files: a change waits for the lock on the directory and goes on when it is free") {
+TEST_CASE("files: a change waits for the lock on the directory") {
     const scratch_directory directory;
     fs::create_directory(directory / "files");
     const std::string dump = directory / "dump", files = directory / "files", target = files + "/target";
@@ -380,7 +380,7 @@ TEST_CASE("files: a change waits for the lock on the directory and goes on when 
     CHECK(names_below(files) == std::vector<std::string>{"fresh", "table", "target"});
 }
 
-TEST_CASE("files: readers and changes in other directories do not wait for a lock") {
+TEST_CASE("files: readers and changes in other directories do not wait for the lock") {
     const scratch_directory directory;
     fs::create_directory(directory / "files");
     const std::string dump = directory / "files/dump", table = directory / "files/table";
@@ -399,7 +399,7 @@ TEST_CASE("files: readers and changes in other directories do not wait for a loc
     CHECK(fs::exists(directory / "outside"));
 }
 
-TEST_CASE("files: a new version is synced before it is renamed and the directory behind that") {
+TEST_CASE("files: a new version is synced before it is renamed and the directory after that") {
     if (!can_trace()) return;
     const scratch_directory directory, elsewhere;
     const std::string target = directory / "target", dump = elsewhere / "dump";
@@ -419,7 +419,7 @@ TEST_CASE("files: a new version is synced before it is renamed and the directory
     }
 }
 
-TEST_CASE("files: a disk that fails leaves the output as it was") {
+TEST_CASE("files: a failing disk leaves the output as it was") {
     if (!can_trace()) return;
     const scratch_directory directory;
     const std::string target = directory / "target", dump = directory / "dump";
@@ -436,7 +436,7 @@ TEST_CASE("files: a disk that fails leaves the output as it was") {
     }
 }
 
-TEST_CASE("files: an input that cannot be read is told with its name once") {
+TEST_CASE("files: the error of an unreadable input names the input once") {
     if (!can_trace()) return;
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table";

@@ -10,7 +10,7 @@
 
 using namespace lsm::test;
 
-/// The vectors of the format page, written and read by the tools.
+/// Checks the golden vectors of the format page, written and read by the tools.
 namespace {
 
 void check_vector(const std::string& contents, std::size_t size, const std::string& hash) {
@@ -28,7 +28,7 @@ void make_m(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("golden: the dump of M") {
+TEST_CASE("golden: the dump of M has the published bytes") {
     const scratch_directory directory;
     const std::string dump = directory / "m.mt";
     make_m(dump);
@@ -36,7 +36,7 @@ TEST_CASE("golden: the dump of M") {
     prints({"memtable", "size", dump}, "entries=101 size_bytes=1905\n");
 }
 
-TEST_CASE("golden: the tables of M") {
+TEST_CASE("golden: the tables of M have the published bytes") {
     const scratch_directory directory;
     const std::string dump = directory / "m.mt", table = directory / "m.sst";
     make_m(dump);
@@ -53,7 +53,7 @@ TEST_CASE("golden: the tables of M") {
     check_vector(read_file(disk(), table), 2680, "ee0299eae45275e2fa2dd9c75b3d340efe2cdb6000788afab08670b5460ca49c");
 }
 
-TEST_CASE("golden: the merges") {
+TEST_CASE("golden: the merge streams have the published bytes") {
     const scratch_directory directory;
     const std::string dump = directory / "dump", newer = directory / "newer", older = directory / "older";
     succeeds({"memtable", "bulk", dump, "50"});
@@ -76,7 +76,7 @@ TEST_CASE("golden: the merges") {
     CHECK(dropped.find(tombstone) == std::string::npos);
 }
 
-TEST_CASE("golden: the database") {
+TEST_CASE("golden: the dumps of the database have the published bytes") {
     const scratch_directory directory;
     const std::string path = directory / "db";
     const command_line line = {"dbctl", "--dir", path};
@@ -88,7 +88,7 @@ TEST_CASE("golden: the database") {
                  "27e3d256e73c3ddbd080ad7a92e5da0be780d65896644eb7d4ec0cc8a574709d");
 }
 
-TEST_CASE("golden: the short vectors") {
+TEST_CASE("golden: the short vectors have the published bytes") {
     const scratch_directory directory;
     const std::string dump = directory / "dump", path = directory / "db";
     succeeds({"memtable", "new", dump});

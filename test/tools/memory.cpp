@@ -17,7 +17,7 @@
 using lsm::bytes;
 using namespace lsm::test;
 
-/// How much memory the tools need, told by limits that sanitizers do not live with.
+/// Checks how much memory the tools need, by running them under limits. Sanitizers do not work under such limits.
 namespace {
 
 constexpr rlim_t mebibyte = rlim_t{1} << 20;
@@ -29,8 +29,8 @@ void limit_memory(rlim_t size) {
 preparation with_memory(rlim_t size) {
     return [size] { limit_memory(size); };
 }
-/// The same, and what is printed goes nowhere.
-preparation with_memory_unheard(rlim_t size) {
+/// The same, and sends what is printed to /dev/null.
+preparation with_memory_discarding_output(rlim_t size) {
     return [size] {
         const int null = ::open("/dev/null", O_WRONLY);
         ::dup2(null, STDOUT_FILENO);
@@ -39,7 +39,7 @@ preparation with_memory_unheard(rlim_t size) {
     };
 }
 
-/// What this command line needs, in whole mebibytes.
+/// Returns the smallest limit, in whole mebibytes, under which the command line succeeds.
 rlim_t needed_by(const command_line& line) {
     for (rlim_t size = mebibyte; size < 512 * mebibyte; size += mebibyte)
         if (run_tool(line, {}, with_memory(size)).status == 0) return size;
@@ -50,7 +50,7 @@ rlim_t needed_by(const command_line& line) {
 constexpr std::uint32_t large_entries = 64'000;
 constexpr std::size_t large_value = 1000;
 
-/// A dump of about 64 MB.
+/// Writes a dump of about 64 MB.
 void write_large_dump(const std::string& path) {
     auto out = must(lsm::io::file::open(disk(), path, lsm::io::open_mode::create_exclusive));
     must(out.append("MMT1" + u32(large_entries)));
@@ -67,7 +67,7 @@ void write_large_dump(const std::string& path) {
 
 }  // namespace
 
-TEST_CASE("memory: tables larger than the memory there is are built and walked and merged") {
+TEST_CASE("memory: tables larger than the available memory are built and read and merged") {
     if (sanitized) return;
     const scratch_directory directory;
     const std::string small = directory / "small", small_table = directory / "small table";
@@ -93,11 +93,11 @@ TEST_CASE("memory: tables larger than the memory there is are built and walked a
         {}, with_memory(limit));
     CHECK(run_tool({"sstable", "size", table}, {}, with_memory(limit))
               .out.find(" entries=" + std::to_string(large_entries) + " ") != std::string::npos);
-    succeeds({"sstable", "iter", table}, {}, with_memory_unheard(limit));
+    succeeds({"sstable", "iter", table}, {}, with_memory_discarding_output(limit));
 
     std::filesystem::create_hard_link(table, older);
-    succeeds({"merge_iter", table, small_table, older}, {}, with_memory_unheard(limit));
-    // The same bytes as the stream of one, so nothing was lost on the way.
+    succeeds({"merge_iter", table, small_table, older}, {}, with_memory_discarding_output(limit));
+    // Merging a table with itself gives the stream of one table. Its size shows that nothing was lost.
     const auto stream_size = [&](const command_line& line) {
         std::filesystem::remove(large);
         const std::string out = large;
@@ -114,7 +114,7 @@ TEST_CASE("memory: tables larger than the memory there is are built and walked a
     CHECK(stream_size({"merge_iter", table, older}) == large_entries * one_entry);
 }
 
-TEST_CASE("memory: files that claim to hold billions of things cost none") {
+TEST_CASE("memory: a length in a damaged file is refused before that much is allocated") {
     if (sanitized) return;
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table", file = directory / "file";
@@ -155,7 +155,7 @@ TEST_CASE("memory: files that claim to hold billions of things cost none") {
     CHECK_FALSE(std::filesystem::exists(directory / "out"));
 }
 
-TEST_CASE("memory: running out of it is status 1 and leaves the file as it was") {
+TEST_CASE("memory: running out of memory is status 1 and leaves the file as it was") {
     if (sanitized) return;
     const scratch_directory directory;
     const std::string dump = directory / "dump";
@@ -167,7 +167,7 @@ TEST_CASE("memory: running out of it is status 1 and leaves the file as it was")
     CHECK(snapshot(directory.path()) == before);
 }
 
-TEST_CASE("memory: a line that there is no memory for is named, and those before it are kept") {
+TEST_CASE("memory: an error names the line that is too long for the memory and keeps the lines before it") {
     if (sanitized) return;
     const scratch_directory directory;
     const command_line line = {"dbctl", "--dir", directory / "db"};

@@ -18,11 +18,11 @@ using namespace lsm::test;
 
 namespace {
 
-const raw_entries few = {{"", "of the empty key"}, {"a", ""}, {"b", std::nullopt}, {"c", "value"}};
+const entry_list few = {{"", "of the empty key"}, {"a", ""}, {"b", std::nullopt}, {"c", "value"}};
 
 }  // namespace
 
-TEST_CASE("memtable: new makes an empty dump and replaces what was there") {
+TEST_CASE("memtable: new writes an empty dump and replaces what was there") {
     const scratch_directory directory;
     const std::string path = directory / "table";
     succeeds({"memtable", "new", path});
@@ -35,7 +35,7 @@ TEST_CASE("memtable: new makes an empty dump and replaces what was there") {
     CHECK(names_below(directory.path()) == std::vector<std::string>{"table"});
 }
 
-TEST_CASE("memtable: put and del save what they changed and print nothing") {
+TEST_CASE("memtable: put and del save their change and print nothing") {
     const scratch_directory directory;
     const std::string path = directory / "table";
     succeeds({"memtable", "new", path});
@@ -52,7 +52,7 @@ TEST_CASE("memtable: put and del save what they changed and print nothing") {
           raw_dump({{"alpha", "first-updated"}, {"beta", ""}, {"never seen", std::nullopt}}));
 }
 
-TEST_CASE("memtable: get tells value and empty value and tombstone and absent apart") {
+TEST_CASE("memtable: get distinguishes value and empty value and tombstone and absent") {
     const scratch_directory directory;
     const std::string path = directory / "table";
     write_file(disk(), path, raw_dump({{"", "of the empty key"}, {"a", ""}, {"b", std::nullopt}, {"c", "\xff\n\x01"}}));
@@ -79,14 +79,14 @@ TEST_CASE("memtable: iter prints a line for each entry in key order") {
 TEST_CASE("memtable: size counts entries and the bytes of the dump") {
     const scratch_directory directory;
     const std::string path = directory / "table";
-    for (const raw_entries& entries : {raw_entries{}, few}) {
+    for (const entry_list& entries : {entry_list{}, few}) {
         write_file(disk(), path, raw_dump(entries));
         prints({"memtable", "size", path}, "entries=" + std::to_string(entries.size()) + " size_bytes=" +
                                                std::to_string(std::filesystem::file_size(path)) + "\n");
     }
 }
 
-TEST_CASE("memtable: bulk opens or makes the file and puts numbered keys") {
+TEST_CASE("memtable: bulk opens or creates the file and puts numbered keys") {
     const scratch_directory directory;
     const std::string path = directory / "table";
     succeeds({"memtable", "bulk", path, "0"});
@@ -101,7 +101,7 @@ TEST_CASE("memtable: bulk opens or makes the file and puts numbered keys") {
           "entries=12 size_bytes=" + std::to_string(8 + 10 * 17 + 2 * 19) + "\n");
 }
 
-TEST_CASE("memtable: a missing file is an error for all but new and bulk") {
+TEST_CASE("memtable: a missing file is an error for every command except new and bulk") {
     const scratch_directory directory;
     const std::string path = directory / "missing";
     fails({"memtable", "put", path, "key", "value"}, path);
@@ -116,7 +116,7 @@ TEST_CASE("memtable: a missing file is an error for all but new and bulk") {
     CHECK(names_below(directory.path()).empty());
 }
 
-TEST_CASE("memtable: what is wrong with a dump is told with file and offset") {
+TEST_CASE("memtable: an error in a dump is reported with the file and the offset") {
     const std::vector<std::pair<bytes, std::string>> damaged = {
         {"", "offset 0"},
         {"MMT", "offset 0"},
@@ -139,7 +139,7 @@ TEST_CASE("memtable: what is wrong with a dump is told with file and offset") {
     }
 }
 
-TEST_CASE("memtable: a dump cut off anywhere is refused and left as it was") {
+TEST_CASE("memtable: a dump truncated at any length is refused and left as it was") {
     const scratch_directory directory;
     const std::string path = directory / "table";
     const bytes whole = raw_dump(few);
@@ -162,7 +162,7 @@ TEST_CASE("memtable: a flipped bit is either harmless or refused") {
     const scratch_directory directory;
     const std::string path = directory / "table";
     const bytes whole = raw_dump(few);
-    constexpr std::size_t step = 5;  // no divisor of 8: every bit of a byte has its turn
+    constexpr std::size_t step = 5;  // coprime to 8: every bit position in a byte is reached
     for (std::size_t bit = 0; bit < 8 * whole.size(); bit += step) {
         const bytes flipped = with_flipped_bit(whole, bit);
         write_file(disk(), path, flipped);

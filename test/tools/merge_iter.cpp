@@ -17,7 +17,7 @@ using namespace lsm::test;
 
 namespace {
 
-// A table of several pipefuls: what is wrong behind its middle is met when output has long begun.
+// Enough entries to fill a pipe several times: output has begun long before the damage in the middle is reached.
 entry_map numbered(std::size_t count, const bytes& value) {
     entry_map out;
     for (std::size_t i = 0; i < count; ++i) out["key" + std::to_string(1'000'000 + i)] = value;
@@ -33,7 +33,7 @@ std::string table_file(const scratch_directory& directory, const std::string& na
 
 }  // namespace
 
-TEST_CASE("merge_iter: one input is its own stream") {
+TEST_CASE("merge_iter: the stream of one input is its entries") {
     const scratch_directory directory;
     const entry_map entries = {{"", ""}, {"a", "1"}, {"b", std::nullopt}, {"\xff", "2"}};
     const std::string table = table_file(directory, "table", entries);
@@ -51,7 +51,7 @@ TEST_CASE("merge_iter: tables without entries give an empty stream") {
     prints({"merge_iter", "--drop-tombstones", without}, "");
 }
 
-TEST_CASE("merge_iter: the first input that has a key decides it") {
+TEST_CASE("merge_iter: the first input that has a key decides its entry") {
     const scratch_directory directory;
     const entry_map newer = {{"a", "new"}, {"b", std::nullopt}, {"d", ""}};
     const entry_map older = {{"a", "old"}, {"b", "old"}, {"c", "old"}, {"d", std::nullopt}};
@@ -95,14 +95,14 @@ TEST_CASE("merge_iter: hundreds of inputs merge in one run") {
     prints(line, stream_of(expected));
 }
 
-TEST_CASE("merge_iter: an input that does not open is told before the first byte goes out") {
+TEST_CASE("merge_iter: an input that does not open is reported before the first byte of output") {
     const scratch_directory directory;
     const std::string good = table_file(directory, "good", numbered(many, long_value));
     const std::string bad = directory / "bad";
     fails({"merge_iter", good, bad}, bad);
     const bytes whole = table_of({{"a", "1"}});
     for (const bytes& contents : {bytes(), whole.substr(1), whole + "x", bytes("MMT1"),
-                                  // an index key that is longer than the index
+                                  // an index key longer than the index
                                   with_flipped_bit(whole, 8 * (whole.size() - 32 - 21) + 1)}) {
         write_file(disk(), bad, contents);
         fails({"merge_iter", good, bad}, bad);
@@ -111,13 +111,13 @@ TEST_CASE("merge_iter: an input that does not open is told before the first byte
     }
 }
 
-TEST_CASE("merge_iter: damage met later ends the run behind a part of the stream") {
+TEST_CASE("merge_iter: damage found later ends the run after a part of the stream") {
     const scratch_directory directory;
     const entry_map entries = numbered(many, long_value);
     const bytes whole = table_of(entries);
     const std::string good = table_file(directory, "good", numbered(many / 2, "new"));
     const std::string bad = directory / "bad";
-    // A value's bytes are not checked by anything, so the damage is in a record's type.
+    // Damage the type of a record: nothing checks the bytes of a value.
     const std::size_t middle = whole.find("key" + std::to_string(1'000'000 + many / 2)) - 1;
     write_file(disk(), bad, with_flipped_bit(whole, 8 * middle + 7));
 

@@ -16,10 +16,10 @@ using namespace lsm::test;
 
 namespace {
 
-const std::vector<raw_entries> two_blocks = {{{"", ""}, {"a", "first"}}, {{"b", std::nullopt}, {"c", "last"}}};
+const std::vector<entry_list> two_blocks = {{{"", ""}, {"a", "first"}}, {{"b", std::nullopt}, {"c", "last"}}};
 
-raw_entries all_of(const std::vector<raw_entries>& blocks) {
-    raw_entries out;
+entry_list all_of(const std::vector<entry_list>& blocks) {
+    entry_list out;
     for (const auto& block : blocks) out.insert(out.end(), block.begin(), block.end());
     return out;
 }
@@ -30,7 +30,7 @@ TEST_CASE("sstable: build prints nothing and writes the table of the dump") {
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table";
     write_file(disk(), dump, raw_dump(all_of(two_blocks)));
-    // The first block: its count, two headers, "a" and "first". One byte less and "a" would not fit.
+    // The first block exactly: its count, two headers, "a" and "first". With one byte less, "a" would not fit.
     const std::size_t target = 4 + 9 + 9 + 6;
     build_table(dump, table, std::to_string(target));
     CHECK(read_file(disk(), table) == raw_table(two_blocks));
@@ -38,7 +38,7 @@ TEST_CASE("sstable: build prints nothing and writes the table of the dump") {
     CHECK(read_file(disk(), table) == raw_table({all_of(two_blocks)}));
 }
 
-TEST_CASE("sstable: the target size of a block is 4096 unless given") {
+TEST_CASE("sstable: the target size of a block is 4096 by default") {
     const scratch_directory directory;
     const std::string dump = directory / "dump";
     succeeds({"memtable", "bulk", dump, "1000"});
@@ -63,7 +63,7 @@ TEST_CASE("sstable: the table of an empty dump has no blocks") {
     prints({"sstable", "get", table, ""}, "absent\n");
 }
 
-TEST_CASE("sstable: get tells value and empty value and tombstone and absent apart") {
+TEST_CASE("sstable: get distinguishes value and empty value and tombstone and absent") {
     const scratch_directory directory;
     const std::string table = directory / "table";
     write_file(disk(), table, raw_table(two_blocks));
@@ -83,7 +83,7 @@ TEST_CASE("sstable: iter prints a line for each entry in key order") {
     prints({"sstable", "iter", table}, "V  656d7074792d6b65792d76616c7565\nV ff0a \n");
 }
 
-TEST_CASE("sstable: size and footer print what the file says") {
+TEST_CASE("sstable: size and footer print the numbers of the file") {
     const scratch_directory directory;
     const std::string table = directory / "table";
     const bytes contents = raw_table(two_blocks);
@@ -113,7 +113,7 @@ TEST_CASE("sstable: footer reports a wrong magic and refuses a file that is too 
     const std::string table = directory / "table";
     const std::string wrong = "index_offset=0 index_size=4 num_blocks=0 magic_ok=false\n";
     for (std::size_t at = 0; at < 8; ++at) {
-        const bytes whole = raw_table(std::vector<raw_entries>());
+        const bytes whole = raw_table(std::vector<entry_list>());
         write_file(disk(), table, with_flipped_bit(whole, 8 * (whole.size() - 8 + at)));
         prints({"sstable", "footer", table}, wrong);
         fails({"sstable", "size", table}, table);
@@ -121,7 +121,7 @@ TEST_CASE("sstable: footer reports a wrong magic and refuses a file that is too 
         fails({"sstable", "get", table, "key"}, table);
     }
     for (std::size_t length = 0; length < 36; ++length) {
-        write_file(disk(), table, raw_table(std::vector<raw_entries>()).substr(36 - length));
+        write_file(disk(), table, raw_table(std::vector<entry_list>()).substr(36 - length));
         fails({"sstable", "footer", table}, table);
     }
 }
@@ -155,7 +155,7 @@ TEST_CASE("sstable: an output that is the input is a misuse") {
     CHECK(snapshot(directory.path()) == before);
 }
 
-TEST_CASE("sstable: a table cut off anywhere is refused") {
+TEST_CASE("sstable: a table truncated at any length is refused") {
     const scratch_directory directory;
     const std::string table = directory / "table";
     const bytes whole = raw_table(two_blocks);
@@ -172,7 +172,7 @@ TEST_CASE("sstable: a flipped bit is either harmless or refused") {
     const scratch_directory directory;
     const std::string table = directory / "table";
     const bytes whole = raw_table(two_blocks);
-    constexpr std::size_t step = 11;  // no divisor of 8: every bit of a byte has its turn
+    constexpr std::size_t step = 11;  // coprime to 8: every bit position in a byte is reached
     for (std::size_t bit = 0; bit < 8 * whole.size(); bit += step) {
         const bytes flipped = with_flipped_bit(whole, bit);
         write_file(disk(), table, flipped);
@@ -189,7 +189,7 @@ TEST_CASE("sstable: a flipped bit is either harmless or refused") {
     }
 }
 
-TEST_CASE("sstable: damage in one block is met by whoever reads that block") {
+TEST_CASE("sstable: damage in one block fails only the commands that read that block") {
     const scratch_directory directory;
     const std::string table = directory / "table";
     const std::size_t count_of_second = raw_block(two_blocks[0]).size();

@@ -21,7 +21,7 @@
 using lsm::bytes;
 using namespace lsm::test;
 
-/// What the tools make of standard streams that are not as they should be.
+/// Checks how the tools behave when a standard stream is closed, broken or a terminal.
 namespace {
 
 void close_output() { ::close(STDOUT_FILENO); }
@@ -43,10 +43,10 @@ void broken_output() {
 
 const std::vector<preparation> broken_outputs = {close_output, full_output, broken_output};
 
-/// A dump, a table and a database with something in them, and malformed ones.
+/// A dump, a table and a database with entries, and a malformed file.
 struct sample_files {
     sample_files() {
-        const raw_entries entries = {{"a", "1"}, {"b", std::nullopt}};
+        const entry_list entries = {{"a", "1"}, {"b", std::nullopt}};
         write_file(disk(), dump, raw_dump(entries));
         write_file(disk(), table, raw_table({entries}));
         write_file(disk(), bad, "neither dump nor table");
@@ -73,7 +73,7 @@ struct sample_files {
     std::string database = directory / "db";
 };
 
-/// A terminal to be the standard error of a process.
+/// A terminal that can be the standard error of a process.
 class terminal {
 public:
     terminal() {
@@ -97,13 +97,13 @@ public:
             ::close(side);
         };
     }
-    /// What was said on it since the last call.
-    [[nodiscard]] std::string said() const {
-        // What was written arrives by and by; this comes last.
-        constexpr std::string_view last_word = "<no more>";
-        REQUIRE(::write(held_open_, last_word.data(), last_word.size()) == static_cast<ssize_t>(last_word.size()));
+    /// Returns what was written to it since the last call.
+    [[nodiscard]] std::string output() const {
+        // Output arrives in pieces. This marks its end.
+        constexpr std::string_view end_mark = "<no more>";
+        REQUIRE(::write(held_open_, end_mark.data(), end_mark.size()) == static_cast<ssize_t>(end_mark.size()));
         std::string out;
-        while (!out.ends_with(last_word)) {
+        while (!out.ends_with(end_mark)) {
             pollfd readable{ours_, POLLIN, 0};
             REQUIRE(::poll(&readable, 1, 10'000) == 1);
             char piece[4096];
@@ -111,7 +111,7 @@ public:
             REQUIRE(length > 0);
             out.append(piece, static_cast<std::size_t>(length));
         }
-        out.resize(out.size() - last_word.size());
+        out.resize(out.size() - end_mark.size());
         return out;
     }
 
@@ -123,7 +123,7 @@ private:
 
 }  // namespace
 
-TEST_CASE("streams: output that cannot be written is status 1 and writes into no file") {
+TEST_CASE("streams: a failed write to stdout is status 1 and no file gets the output") {
     const sample_files files;
     const auto before = snapshot(files.directory.path());
     for (const preparation& broken : broken_outputs) {
@@ -134,7 +134,7 @@ TEST_CASE("streams: output that cannot be written is status 1 and writes into no
     CHECK(snapshot(files.directory.path()) == before);
 }
 
-TEST_CASE("streams: with all streams closed only the status is left") {
+TEST_CASE("streams: with all streams closed the status is still right") {
     const sample_files files;
     const auto before = snapshot(files.directory.path());
     const auto status_of = [&](const command_line& line) {
@@ -156,7 +156,7 @@ TEST_CASE("streams: with all streams closed only the status is left") {
 
     CHECK(status_of({"memtable", "put", files.dump, "a", "2"}) == 0);
     CHECK(status_of({"sstable", "build", files.dump, files.table}) == 0);
-    const raw_entries entries = {{"a", "2"}, {"b", std::nullopt}};
+    const entry_list entries = {{"a", "2"}, {"b", std::nullopt}};
     CHECK(read_file(disk(), files.dump) == raw_dump(entries));
     CHECK(read_file(disk(), files.table) == raw_table({entries}));
 }
@@ -172,7 +172,7 @@ TEST_CASE("streams: commands that print nothing need no output") {
     prints({"dbctl", "--dir", files.database}, "value: 33\n", "GET c\n");
 }
 
-TEST_CASE("streams: what is said on a closed stderr goes into no file") {
+TEST_CASE("streams: with stderr closed no file gets the error") {
     const sample_files files;
     const auto before = snapshot(files.directory.path());
     const auto status_of = [&](const command_line& line, std::string_view input) {
@@ -189,7 +189,7 @@ TEST_CASE("streams: what is said on a closed stderr goes into no file") {
     CHECK(snapshot(files.directory.path()) == before);
 }
 
-TEST_CASE("streams: dbctl cannot do without its input") {
+TEST_CASE("streams: a stdin that cannot be read is an error of dbctl") {
     const sample_files files;
     const command_line line = {"dbctl", "--dir", files.database};
     const auto before = snapshot(files.directory.path());
@@ -202,7 +202,7 @@ TEST_CASE("streams: dbctl cannot do without its input") {
     CHECK(snapshot(files.directory.path()) == before);
 }
 
-TEST_CASE("streams: dbctl keeps what stood before an output that cannot be written and nothing behind it") {
+TEST_CASE("streams: dbctl keeps the writes before a failed output and none after it") {
     for (const preparation& broken : broken_outputs) {
         const scratch_directory directory;
         const command_line line = {"dbctl", "--dir", directory / "db"};
@@ -211,7 +211,7 @@ TEST_CASE("streams: dbctl keeps what stood before an output that cannot be writt
     }
 }
 
-TEST_CASE("streams: a reader that goes away in the midst of the output is status 1") {
+TEST_CASE("streams: a reader that closes the pipe in the middle of the output is status 1") {
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table";
     succeeds({"memtable", "bulk", dump, "100000"});
@@ -227,7 +227,7 @@ TEST_CASE("streams: a reader that goes away in the midst of the output is status
     }
 }
 
-TEST_CASE("streams: progress shows on a terminal and nowhere else") {
+TEST_CASE("streams: progress shows only on a terminal") {
     constexpr int entries = 200'000;
     const scratch_directory directory;
     const std::string dump = directory / "dump", table = directory / "table";
@@ -235,7 +235,7 @@ TEST_CASE("streams: progress shows on a terminal and nowhere else") {
     build_table(dump, table);
     const terminal shown;
 
-    // Nobody reads the output for a while, so the work is long on any machine.
+    // The output is not read for a while, so the work is long on any machine.
     const auto slowly = [&](const preparation& more) {
         process merging(runnable({"merge_iter", table}), prepared(more));
         std::this_thread::sleep_for(std::chrono::milliseconds(300));
@@ -243,14 +243,14 @@ TEST_CASE("streams: progress shows on a terminal and nowhere else") {
     };
     const outcome unseen = slowly({});
     check_done(unseen);
-    CHECK(shown.said().empty());
+    CHECK(shown.output().empty());
     const outcome seen = slowly(shown.as_error());
     CHECK(seen.status == 0);
     CHECK(seen.out == unseen.out);
-    CHECK(shown.said().find(" entries") != std::string::npos);
+    CHECK(shown.output().find(" entries") != std::string::npos);
 }
 
-TEST_CASE("streams: dbctl says on a terminal what takes long and nothing of what does not") {
+TEST_CASE("streams: dbctl shows long work on a terminal and nothing for quick work") {
     const scratch_directory directory;
     const command_line line = {"dbctl", "--dir", directory / "db"};
     const terminal shown;
@@ -270,12 +270,12 @@ TEST_CASE("streams: dbctl says on a terminal what takes long and nothing of what
     const outcome seen = dumped(900, shown.as_error());
     CHECK(seen.status == 0);
     CHECK(seen.out == unseen.out);
-    const std::string said = shown.said();
-    CHECK(said.find("\rdumping ...") != std::string::npos);
-    CHECK(said.ends_with("\r\x1b[K"));
+    const std::string output = shown.output();
+    CHECK(output.find("\rdumping ...") != std::string::npos);
+    CHECK(output.ends_with("\r\x1b[K"));
     const command_line quick = {"dbctl", "--dir", directory / "small"};
     const auto begun = std::chrono::steady_clock::now();
     CHECK(run(runnable(quick), "PUT a 1\nFLUSH\nCOMPACT\nGET a\n", prepared(shown.as_error())).status == 0);
     const bool was_quick = std::chrono::steady_clock::now() - begun < std::chrono::milliseconds(400);
-    CHECK((shown.said().empty() || !was_quick));
+    CHECK((shown.output().empty() || !was_quick));
 }

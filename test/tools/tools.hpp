@@ -30,10 +30,11 @@
 #endif
 #endif
 
-/// Running the tools, and what every run of one must keep to.
+/// Runs the tools and checks what holds for every run.
 namespace lsm::test {
 
-/// Sanitizers reserve more address space than any limit leaves, and do not work under a tracer.
+/// Whether the build has a sanitizer. Those reserve more address space than any limit leaves, and do not work under a
+/// tracer.
 #if defined(LSM_TEST_SANITIZED)
 inline constexpr bool sanitized = true;
 #else
@@ -42,9 +43,9 @@ inline constexpr bool sanitized = false;
 
 inline const std::vector<std::string> all_tools = {"memtable", "sstable", "merge_iter", "dbctl"};
 
-/// A tool's name, and its arguments.
+/// A tool's name and its arguments.
 using command_line = std::vector<std::string>;
-/// What happens in the new process before the tool starts.
+/// A function that runs in the new process before the tool starts.
 using preparation = std::function<void()>;
 
 inline command_line runnable(command_line line) {
@@ -52,7 +53,8 @@ inline command_line runnable(command_line line) {
     return line;
 }
 
-/// Signals as a shell leaves them, and an end to all waiting: by a signal, which no test takes for an answer.
+/// Returns a preparation that resets SIGPIPE as a shell does, sets a time limit, and then runs `more`. A tool that
+/// exceeds the limit dies of a signal, which no test expects.
 inline preparation prepared(const preparation& more = {}) {
     return [more] {
         constexpr unsigned patience_seconds = 60;
@@ -66,7 +68,7 @@ inline outcome run_tool(const command_line& line, std::string_view input = {}, c
     return run(runnable(line), input, prepared(more));
 }
 
-/// A command line for messages.
+/// Returns a command line for messages.
 inline std::string shown(const command_line& line) {
     constexpr std::size_t longest = 60;
     std::string out;
@@ -74,7 +76,7 @@ inline std::string shown(const command_line& line) {
     return out;
 }
 
-/// Contents in a form that is short in messages: themselves, or length and hash.
+/// Returns contents in a form that is short in messages: short ones as they are, long ones as length and hash.
 inline std::string digest(const std::string& contents) {
     constexpr std::size_t longest = 200;
     if (contents.size() <= longest) return contents;
@@ -87,14 +89,14 @@ inline void check_done(const outcome& got) {
     CHECK(got.err.empty());
 }
 
-/// Exactly one line on stderr: the tool's name, and `mentions` somewhere behind it.
+/// Checks the status, and that stderr is exactly one line: the tool's name, then a message with `mentions` in it.
 inline void check_failed(const outcome& got, int status, std::string_view name, std::string_view mentions) {
     INFO("stderr: " << got.err);
     CHECK(got.status == status);
     CHECK(got.err.starts_with(std::string(name).append(": ")));
     CHECK(std::count(got.err.begin(), got.err.end(), '\n') == 1);
     CHECK(got.err.ends_with('\n'));
-    INFO("to be mentioned: " << mentions);
+    INFO("expected on stderr: " << mentions);
     CHECK(got.err.find(mentions) != std::string::npos);
 }
 
@@ -109,7 +111,7 @@ inline void succeeds(const command_line& line, std::string_view input = {}, cons
     prints(line, "", input, more);
 }
 
-/// The run is at fault and prints nothing; the line on stderr has `mentions`.
+/// Checks that the run ends with status 1, prints nothing, and has `mentions` in its line on stderr.
 inline void fails(const command_line& line, std::string_view mentions, std::string_view input = {},
                   const preparation& more = {}) {
     INFO(shown(line));
@@ -117,7 +119,7 @@ inline void fails(const command_line& line, std::string_view mentions, std::stri
     check_failed(got, 1, line.front(), mentions);
     CHECK(got.out.empty());
 }
-/// The command line is at fault.
+/// Checks that the command line is refused with status 2 and that nothing is printed.
 inline void misuses(const command_line& line, const preparation& more = {}) {
     INFO(shown(line));
     const outcome got = run_tool(line, {}, more);
@@ -125,7 +127,7 @@ inline void misuses(const command_line& line, const preparation& more = {}) {
     CHECK(got.out.empty());
 }
 
-/// What a tool prints, which must succeed.
+/// Runs a tool, checks that it succeeds, and returns what it prints.
 inline std::string printed(const command_line& line, std::string_view input = {}) {
     INFO(shown(line));
     const outcome got = run_tool(line, input);
@@ -135,18 +137,18 @@ inline std::string printed(const command_line& line, std::string_view input = {}
 
 inline io::file_system& disk() { return io::default_file_system(); }
 
-/// Everything below a directory: the digests of files, and what else there is.
+/// Returns everything below a directory by name: files as digests, links as their targets.
 inline std::map<std::string, std::string> snapshot(const std::string& directory) {
     namespace fs = std::filesystem;
     std::map<std::string, std::string> out;
     for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-        std::string& what = out[entry.path().lexically_relative(directory).string()];
+        std::string& contents = out[entry.path().lexically_relative(directory).string()];
         if (entry.is_symlink())
-            what = "link to " + fs::read_symlink(entry.path()).string();
+            contents = "link to " + fs::read_symlink(entry.path()).string();
         else if (entry.is_regular_file())
-            what = digest(read_file(disk(), entry.path().string()));
+            contents = digest(read_file(disk(), entry.path().string()));
         else
-            what = "no file";
+            contents = "no file";
     }
     return out;
 }
@@ -162,19 +164,19 @@ inline bytes with_flipped_bit(bytes contents, std::size_t bit) {
     return contents;
 }
 
-/// Makes the dump a table by the tool.
+/// Builds a table from a dump with `sstable build`.
 inline void build_table(const std::string& dump, const std::string& table, const std::string& block_size = "4096") {
     succeeds({"sstable", "build", dump, table, "--block-size", block_size});
 }
 
-/// Whether there is a tracer that may trace.
+/// Returns whether strace is installed and works here.
 inline bool can_trace() {
     const std::string tracer = "/usr/bin/strace";
     return !sanitized && std::filesystem::exists(tracer) &&
            run({tracer, "-o", "/dev/null", tool("memtable"), "--version"}, {}, prepared()).status == 0;
 }
 
-/// Runs a tool under the tracer with these options of it.
+/// Runs a tool under strace with the given options of strace.
 inline outcome run_traced(const command_line& options, const command_line& line, const preparation& more = {}) {
     command_line tracing = {"/usr/bin/strace", "-f"};
     tracing.insert(tracing.end(), options.begin(), options.end());
@@ -183,7 +185,7 @@ inline outcome run_traced(const command_line& options, const command_line& line,
     return run(tracing, {}, prepared(more));
 }
 
-/// What the tracer wrote down of these system calls, a line each, in a run that must succeed.
+/// Runs a tool under strace, checks that it succeeds, and returns its calls of the given system calls, a line each.
 inline std::vector<std::string> traced(const command_line& line, const std::string& calls, const std::string& log,
                                        const preparation& more = {}) {
     check_done(run_traced({"-y", "-s", "4096", "-e", "trace=" + calls, "-o", log}, line, more));
@@ -193,7 +195,7 @@ inline std::vector<std::string> traced(const command_line& line, const std::stri
     return out;
 }
 
-/// Whether the program is still running.
+/// Returns whether the program is still running.
 inline bool running(const process& program) {
     siginfo_t about{};
     return ::waitid(P_PID, static_cast<id_t>(program.id()), &about, WEXITED | WNOHANG | WNOWAIT) == 0 &&

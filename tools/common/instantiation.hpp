@@ -7,8 +7,8 @@
 #include <lsm/fwd.hpp>
 #include <lsm/policy/arena.hpp>
 
-/// What the tools instantiate the stages with: bytes for keys and values, and an allocator that a build may choose. All
-/// of them read and write the same files, which scripts/cross_test.sh proves.
+/// The engine's types as the tools use them: keys and values are bytes, and a build may choose the allocator. The
+/// choice does not change the files, which scripts/cross_test.sh checks.
 namespace cli {
 
 #if defined(LSM_TOOLS_USE_PMR)

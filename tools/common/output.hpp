@@ -22,13 +22,13 @@
 
 namespace cli {
 
-/// Waits until a descriptor that somebody made non-blocking can be read or written.
-inline void wait_for(int descriptor, short what) {
-    pollfd one{descriptor, what, 0};
-    static_cast<void>(::poll(&one, 1, -1));
+/// Blocks until a non-blocking descriptor is ready for `events` (of poll).
+inline void wait_for(int descriptor, short events) {
+    pollfd waiting{descriptor, events, 0};
+    static_cast<void>(::poll(&waiting, 1, -1));
 }
 
-/// Standard output, unbuffered.
+/// Writes to standard output, unbuffered.
 class standard_output final : public lsm::io::sink {
 public:
     lsm::result<void> append(lsm::bytes_view data) override {
@@ -45,7 +45,7 @@ public:
     }
 };
 
-/// Prints lines on standard output; flush() before the end of the run.
+/// Prints lines to standard output. Call flush() after the last one: the destructor does not.
 class printer {
 public:
     void line(std::string text) {
@@ -72,70 +72,73 @@ void print_lookup(const Lookup& found) {
     print(found.tombstone() ? "tombstone" : "absent");
 }
 
-/// Says on stderr how far long work has come, if stderr is a terminal.
+/// Shows on stderr how many steps of long work are done. Shows nothing if stderr is not a terminal.
 class progress {
 public:
-    explicit progress(const char* of = "entries") : of_(of), shown_(::isatty(STDERR_FILENO) == 1) {}
+    explicit progress(const char* unit = "entries") : unit_(unit), on_terminal_(::isatty(STDERR_FILENO) == 1) {}
     progress(const progress&) = delete;
     ~progress() { clear(); }
 
-    /// One more is done.
+    /// Counts one more step. Updates the line on the terminal now and then.
     void step() {
-        if (++done_ % 65536 != 0 || !shown_) return;
+        if (++done_ % 65536 != 0 || !on_terminal_) return;
         const auto now = std::chrono::steady_clock::now();
         if (now - last_ < std::chrono::milliseconds(200)) return;
         last_ = now;
-        said_ = true;
-        std::fprintf(stderr, "\r%llu %s", done_, of_);
+        visible_ = true;
+        std::fprintf(stderr, "\r%llu %s", done_, unit_);
     }
-    /// Takes it away, until the next step is to be told.
+    /// Erases the line. A later step() may show it again.
     void clear() {
-        if (std::exchange(said_, false)) std::fputs("\r\x1b[K", stderr);
+        if (std::exchange(visible_, false)) std::fputs("\r\x1b[K", stderr);
     }
 
 private:
-    const char* of_;
-    bool shown_;
-    bool said_ = false;
+    const char* unit_;
+    bool on_terminal_;
+    bool visible_ = false;
     unsigned long long done_ = 0;
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-/// Says on stderr, if that is a terminal, what goes on when it takes longer than a moment. One at a time.
+/// Shows `activity` on stderr while this object lives, once that has been half a second. Shows nothing if stderr is not
+/// a terminal. Requires that `activity` outlives the object, and that no other long_work exists: it uses SIGALRM.
 class long_work {
 public:
-    explicit long_work(std::string_view what) : shown_(::isatty(STDERR_FILENO) == 1) {
-        if (!shown_) return;
-        what_ = what;
-        said_ = 0;
-        struct sigaction telling = {};
-        telling.sa_handler = [](int) {
-            said_ = ::write(STDERR_FILENO, "\r", 1) > 0 && ::write(STDERR_FILENO, what_.data(), what_.size()) > 0;
+    explicit long_work(std::string_view activity) : on_terminal_(::isatty(STDERR_FILENO) == 1) {
+        if (!on_terminal_) return;
+        activity_ = activity;
+        visible_ = 0;
+        struct sigaction show = {};
+        show.sa_handler = [](int) {
+            visible_ =
+                ::write(STDERR_FILENO, "\r", 1) > 0 && ::write(STDERR_FILENO, activity_.data(), activity_.size()) > 0;
         };
-        telling.sa_flags = SA_RESTART;
-        ::sigaction(SIGALRM, &telling, nullptr);
-        const itimerval moment{{}, {0, 500'000}};
-        ::setitimer(ITIMER_REAL, &moment, nullptr);
+        // The signal must not make a system call of the work fail with EINTR.
+        show.sa_flags = SA_RESTART;
+        ::sigaction(SIGALRM, &show, nullptr);
+        const itimerval half_a_second{{}, {0, 500'000}};
+        ::setitimer(ITIMER_REAL, &half_a_second, nullptr);
     }
     long_work(const long_work&) = delete;
     ~long_work() {
-        if (!shown_) return;
+        if (!on_terminal_) return;
         const itimerval never{};
         ::setitimer(ITIMER_REAL, &never, nullptr);
-        if (said_ != 0) std::fputs("\r\x1b[K", stderr);
+        if (visible_ != 0) std::fputs("\r\x1b[K", stderr);
     }
 
 private:
-    bool shown_;
-    static inline std::string_view what_;
-    static inline volatile std::sig_atomic_t said_ = 0;
+    bool on_terminal_;
+    static inline std::string_view activity_;
+    static inline volatile std::sig_atomic_t visible_ = 0;
 };
 
-/// Prints "V <hex-key> <hex-value>" or "T <hex-key>" for each entry from where the cursor stands on.
+/// Prints "V <hex-key> <hex-value>" or "T <hex-key>" for each entry, from the cursor's position to the end.
 template <class Cursor>
 void print_entries(Cursor& entries) {
     printer out;
-    progress so_far;
+    progress printed;
     for (; entries.valid(); entries.next()) {
         std::string line(entries.entry().tombstone() ? "T " : "V ");
         lsm::append_hex(line, entries.key());
@@ -144,8 +147,9 @@ void print_entries(Cursor& entries) {
             lsm::append_hex(line, entries.entry().value);
         }
         out.line(std::move(line));
-        so_far.step();
+        printed.step();
     }
+    // The entries before damage are printed before the error ends the run.
     out.flush();
     must(entries.status());
 }

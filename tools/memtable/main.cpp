@@ -1,4 +1,4 @@
-// memtable: one MemTable in a file. See docs/tools.md.
+// memtable: reads and changes a MemTable in a file. See docs/tools.md.
 
 #include <lsm/memtable/memtable.hpp>
 
@@ -10,14 +10,14 @@
 namespace {
 
 cli::memtable load(const std::string& path) {
-    const cli::long_work now("reading ...");
+    const cli::long_work work("reading ...");
     const auto file = cli::open_input(path);
     return cli::must(
         cli::memtable::decode(lsm::io::input(file, cli::must(file.size()), cli::allocator()), cli::allocator()));
 }
 
 void save(const cli::memtable& table, cli::updated_file& file) {
-    const cli::long_work now("writing ...");
+    const cli::long_work work("writing ...");
     file.replace([&](lsm::io::sink& out) { cli::must(table.encode(out)); });
 }
 
@@ -29,68 +29,59 @@ void update(const std::string& path, Change change) {
     save(table, file);
 }
 
-void bulk(const std::string& path, std::uint32_t count) {
-    cli::updated_file file(path);
+void create(const cli::command_line& line) {
+    cli::updated_file file(line.words[0]);
+    save(cli::memtable(cli::allocator()), file);
+}
+
+void put(const cli::command_line& line) {
+    update(line.words[0], [&](cli::memtable& table) { table.put(line.words[1], line.words[2]); });
+}
+
+void del(const cli::command_line& line) {
+    update(line.words[0], [&](cli::memtable& table) { table.del(line.words[1]); });
+}
+
+void get(const cli::command_line& line) { cli::print_lookup(load(line.words[0]).get(line.words[1])); }
+
+void iter(const cli::command_line& line) {
+    auto entries = load(line.words[0]).iter();
+    cli::print_entries(entries);
+}
+
+void bulk(const cli::command_line& line) {
+    const std::uint32_t count = cli::number("N", line.words[1], 0);
+    cli::updated_file file(line.words[0]);
     auto table = file.exists() ? load(file.target()) : cli::memtable(cli::allocator());
-    cli::progress so_far;
+    cli::progress progress;
     for (std::uint32_t i = 0; i < count; ++i) {
         const std::string number = std::to_string(i);
         table.put("key" + number, "val" + number);
-        so_far.step();
+        progress.step();
     }
     save(table, file);
 }
 
-void obey(const std::string& command, const std::vector<std::string>& words) {
-    if (command == "new") {
-        cli::expect_words(words, 1, "memtable new PATH");
-        cli::updated_file file(words[0]);
-        save(cli::memtable(cli::allocator()), file);
-    } else if (command == "put") {
-        cli::expect_words(words, 3, "memtable put PATH KEY VALUE");
-        update(words[0], [&](cli::memtable& table) { table.put(words[1], words[2]); });
-    } else if (command == "del") {
-        cli::expect_words(words, 2, "memtable del PATH KEY");
-        update(words[0], [&](cli::memtable& table) { table.del(words[1]); });
-    } else if (command == "get") {
-        cli::expect_words(words, 2, "memtable get PATH KEY");
-        cli::print_lookup(load(words[0]).get(words[1]));
-    } else if (command == "iter") {
-        cli::expect_words(words, 1, "memtable iter PATH");
-        auto entries = load(words[0]).iter();
-        cli::print_entries(entries);
-    } else if (command == "bulk") {
-        cli::expect_words(words, 2, "memtable bulk PATH N");
-        bulk(words[0], cli::number("N", words[1], 0));
-    } else if (command == "size") {
-        cli::expect_words(words, 1, "memtable size PATH");
-        const auto table = load(words[0]);
-        cli::print("entries=" + std::to_string(table.len()) + " size_bytes=" + std::to_string(table.size_bytes()));
-    } else {
-        throw cli::usage_error{"unknown command \"" + command + "\"; see memtable --help"};
-    }
+void size(const cli::command_line& line) {
+    const auto table = load(line.words[0]);
+    cli::print("entries=" + std::to_string(table.len()) + " size_bytes=" + std::to_string(table.size_bytes()));
 }
 
-void run(cxxopts::Options& known, int argc, const char* const* argv) {
-    auto words = cli::parse(known, argc, argv, {"put", "del", "get"}).words;
-    if (words.empty()) throw cli::usage_error{"no command given; see memtable --help"};
-    const std::string command = words.front();
-    words.erase(words.begin());
-    cli::naming(words.empty() ? "" : words.front(), [&] { obey(command, words); });
-}
+constexpr cli::command commands[] = {
+    {"new", "PATH", "write an empty MemTable, replacing what was there", 1, create},
+    {"put", "PATH KEY VALUE", "set KEY to VALUE", 3, put, cli::syntax::literal},
+    {"del", "PATH KEY", "write a tombstone for KEY", 2, del, cli::syntax::literal},
+    {"get", "PATH KEY", "print value: <hex> | tombstone | absent", 2, get, cli::syntax::literal},
+    {"iter", "PATH", "print V <hex-key> <hex-value> | T <hex-key> for each entry", 1, iter},
+    {"bulk", "PATH N", "put key0 = val0 to key{N-1} = val{N-1}; create the file if missing", 2, bulk},
+    {"size", "PATH", "print entries=<N> size_bytes=<B>", 1, size},
+};
 
 }  // namespace
 
 int main(int argc, char** argv) {
     cxxopts::Options known("memtable",
-                           "A MemTable in a file\n\n"
-                           "  memtable new PATH\n"
-                           "  memtable put PATH KEY VALUE\n"
-                           "  memtable del PATH KEY\n"
-                           "  memtable get PATH KEY\n"
-                           "  memtable iter PATH\n"
-                           "  memtable bulk PATH N\n"
-                           "  memtable size PATH\n");
+                           "Read and change a MemTable in a file\n\n" + cli::help_of("memtable ", commands));
     known.custom_help("COMMAND PATH ...");
-    return cli::run(known, argc, argv, run);
+    return cli::run(known, argc, argv, [&] { cli::run_command(known, argc, argv, {}, commands); });
 }
