@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <lsm/core/abandon.hpp>
 #include <lsm/core/batch_coding.hpp>
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/hex.hpp>
@@ -370,13 +371,7 @@ private:
 
     // In a child of the process that opened the database, its threads do not exist and its log is the parent's. So
     // nothing is done, and the memory is never freed.
-    void abandon_in_child() noexcept {
-        union kept {
-            std::shared_ptr<core> core_of_parent;
-            explicit kept(std::shared_ptr<core> from) noexcept : core_of_parent(std::move(from)) {}
-            ~kept() {}
-        } forever(std::move(core_));
-    }
+    void abandon_in_child() noexcept { detail::abandon(std::move(core_)); }
 
     std::shared_ptr<core> core_;
 };

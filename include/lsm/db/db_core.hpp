@@ -1,7 +1,5 @@
 #pragma once
 
-#include <unistd.h>
-
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -136,7 +134,7 @@ public:
     [[nodiscard]] const std::string& directory() const noexcept { return context_.directory.path(); }
 
     /// Whether this is the process that opened the database, and not a child of it.
-    [[nodiscard]] bool in_opening_process() const noexcept { return opener_ == ::getpid(); }
+    [[nodiscard]] bool in_opening_process() const noexcept { return notifier_->in_opening_process(); }
 
     /// For a database that was opened with read_only: moves on to the current state of the directory.
     result<void> refresh() {
@@ -188,7 +186,6 @@ private:
 
     // In the order of their dependence: each part uses only what is declared before it.
     db_context<Alloc> context_;
-    const pid_t opener_ = ::getpid();
     io::file lock_;
     io::thread_executor own_executor_;
     std::shared_ptr<unpin_notifier> notifier_;

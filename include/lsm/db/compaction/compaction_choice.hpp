@@ -76,6 +76,28 @@ template <class IsChosen>
     return out;
 }
 
+/// Returns a table that a merge of `inputs` tables, which lie in `hull`, must include but does not, or null.
+template <class IsInput>
+[[nodiscard]] const table_summary* find_left_out(const table_layout& layout, int output_level, std::size_t inputs,
+                                                 const key_hull& hull, IsInput is_input) {
+    const table_summary* left_out = nullptr;
+    if (output_level != 0) {
+        for_each_merged(layout, output_level, is_input, [&left_out](const table_summary& t, bool chosen) {
+            if (!chosen) left_out = &t;
+        });
+        return left_out;
+    }
+    // The output takes the newest input's place: a table between the inputs that shares keys with them would become
+    // older than entries that it overwrote.
+    std::size_t seen = 0;
+    for (const auto& t : layout.levels[0])
+        if (is_input(t))
+            ++seen;
+        else if (seen != 0 && seen != inputs && hull.overlaps(t))
+            left_out = &t;
+    return left_out;
+}
+
 /// Checks that a choice can run beside the compactions in `layout.running`: every lookup then finds what it found
 /// before, and levels above 0 stay without overlap. A tombstone may be dropped if nothing older than the inputs had its
 /// key when they were chosen. Errors: invalid_argument.
@@ -114,23 +136,8 @@ template <class IsChosen>
         }
     if (found != ids.size()) return refused("of a table that does not exist");
 
-    const table_summary* left_out = nullptr;
-    if (output_level == 0) {
-        // The output takes the newest input's place: a table between the inputs that shares keys with them would become
-        // older than entries that it overwrote.
-        std::size_t seen = 0;
-        for (const auto& t : layout.levels[0])
-            if (is_input(t))
-                ++seen;
-            else if (seen != 0 && seen != ids.size() && hull.overlaps(t))
-                left_out = &t;
-    } else {
-        for_each_merged(layout, output_level, is_input, [&left_out](const table_summary& t, bool chosen) {
-            if (!chosen) left_out = &t;
-        });
-    }
-    if (left_out != nullptr) return refused_table("that leaves out", *left_out);
-
+    if (const auto* const left_out = find_left_out(layout, output_level, ids.size(), hull, is_input))
+        return refused_table("that leaves out", *left_out);
     for (const auto& other : layout.running)
         if (output_level != 0 && other.output_level == output_level && hull.overlaps(other))
             return refused("that overlaps a running one");

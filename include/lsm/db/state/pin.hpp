@@ -1,11 +1,14 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
 
+#include <lsm/core/abandon.hpp>
 #include <lsm/core/cache_item.hpp>
 #include <lsm/core/entry.hpp>
 #include <lsm/db/state/version.hpp>
@@ -41,16 +44,21 @@ public:
         fence();
         return current_.load(std::memory_order_acquire) != version;
     }
+    /// Does nothing in a child of fork(), where no thread of the database runs and a lock may be held for ever.
     void notify() noexcept {
+        if (!in_opening_process()) return;
         const std::lock_guard guard(mutex_);
         if (listener_ != nullptr) listener_->pin_released();
     }
+    /// Whether this is the process that opened the database, and not a child of it.
+    [[nodiscard]] bool in_opening_process() const noexcept { return opener_ == ::getpid(); }
     void disconnect() noexcept {
         const std::lock_guard guard(mutex_);
         listener_ = nullptr;
     }
 
 private:
+    const pid_t opener_ = ::getpid();
     std::atomic<const void*> current_ = nullptr;
     std::atomic<unsigned> fences_ = 0;
     std::recursive_mutex mutex_;  // maintenance that runs inside notify() may release further pins
@@ -91,6 +99,8 @@ public:
 private:
     void release() noexcept {
         if (!held_) return;
+        // To destroy a version takes locks, which in a child of fork() may be held for ever.
+        if (held_.use_count() == 1 && !notifier_->in_opening_process()) return abandon(std::move(held_));
         const void* const released = held_.get();
         held_.reset();
         if (notifier_->was_superseded(released)) notifier_->notify();
