@@ -20,7 +20,7 @@ using lsm::block_key;
 using lsm::test::allocation_log;
 using lsm::test::logged_allocator;
 
-/// A block that is a number, and claims to hold some memory.
+/// A block with a number that identifies it and a size of the test's choice.
 struct numbered_block {
     int number = 0;
     std::size_t size = 1;
@@ -51,7 +51,7 @@ TEST_CASE("block cache: hits and misses are counted") {
     CHECK(cache.misses() == 2);
 }
 
-TEST_CASE("block cache: the block that was used least recently goes first") {
+TEST_CASE("block cache: the least recently used block is dropped first") {
     entry_cache cache(3);
     cache.insert(a, {1});
     cache.insert(b, {2});
@@ -63,7 +63,7 @@ TEST_CASE("block cache: the block that was used least recently goes first") {
     CHECK(cache.used() == 3);
 }
 
-TEST_CASE("block cache: to insert a key again overwrites its block and makes it the newest") {
+TEST_CASE("block cache: inserting a key again replaces its block and makes it the newest") {
     entry_cache cache(2);
     cache.insert(a, {1});
     cache.insert(b, {2});
@@ -75,7 +75,7 @@ TEST_CASE("block cache: to insert a key again overwrites its block and makes it 
     CHECK_FALSE(cache.get(b));
 }
 
-TEST_CASE("block cache: keys come newest first and only get and insert change their order") {
+TEST_CASE("block cache: keys are listed newest first and only get and insert change their order") {
     entry_cache cache(4);
     for (const block_key key : {a, b, c, d}) cache.insert(key, {});
     CHECK(keys_of(cache) == std::vector<block_key>{d, c, b, a});
@@ -89,7 +89,7 @@ TEST_CASE("block cache: keys differ in file and in offset") {
     entry_cache cache(8);
     cache.insert({1, 2}, {12});
     cache.insert({2, 1}, {21});
-    // Both meet in the hash, which mixes the file's number in at bit 40.
+    // These two collide in the hash, which combines the offset with the file id shifted by 40 bits.
     cache.insert({1, std::uint64_t{1} << 41}, {3});
     cache.insert({3, 0}, {4});
     CHECK(cache.get({1, 2})->number == 12);
@@ -98,7 +98,7 @@ TEST_CASE("block cache: keys differ in file and in offset") {
     CHECK(cache.get({3, 0})->number == 4);
 }
 
-TEST_CASE("block cache: with a capacity of 0 nothing is kept") {
+TEST_CASE("block cache: a capacity of 0 keeps nothing") {
     entry_cache entries(0);
     byte_cache in_bytes(0);
     entries.insert(a, {1});
@@ -110,7 +110,7 @@ TEST_CASE("block cache: with a capacity of 0 nothing is kept") {
     CHECK(in_bytes.capacity() == 0);
 }
 
-TEST_CASE("block cache: in bytes as many blocks go as the new one needs") {
+TEST_CASE("block cache: a capacity in bytes drops as many blocks as the new one needs") {
     byte_cache cache(100);
     cache.insert(a, {1, 40});
     cache.insert(b, {2, 30});
@@ -124,13 +124,13 @@ TEST_CASE("block cache: in bytes as many blocks go as the new one needs") {
     CHECK(cache.used() == 100);
 }
 
-TEST_CASE("block cache: a block over the capacity is not kept and sends no other away") {
+TEST_CASE("block cache: a block larger than the capacity is not kept and drops no other") {
     byte_cache cache(100);
     cache.insert(a, {1, 100});
     CHECK(cache.used() == 100);
     cache.insert(b, {2, 101});
     CHECK(keys_of(cache) == std::vector<block_key>{a});
-    // Neither is the block kept that it would have replaced: its key has another block now.
+    // The block that it would have replaced is dropped, because it is no longer the block of its key.
     cache.insert(a, {3, 101});
     CHECK(keys_of(cache).empty());
     CHECK(cache.used() == 0);
@@ -147,13 +147,13 @@ TEST_CASE("block cache: erase drops one block and counts nothing") {
     CHECK(cache.hits() + cache.misses() == 0);
 }
 
-TEST_CASE("block cache: it is not copied") {
-    // A copy's table would point into the other cache's list.
+TEST_CASE("block cache: it is not copyable") {
+    // The hash table of a copy would point into the list of the original.
     CHECK_FALSE(std::is_copy_constructible_v<entry_cache>);
     CHECK_FALSE(std::is_copy_assignable_v<entry_cache>);
 }
 
-TEST_CASE("block cache: random use is that of a naive one") {
+TEST_CASE("block cache: random operations agree with a naive implementation") {
     const auto seed = lsm::test::seed_or(20240601);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -212,7 +212,7 @@ TEST_CASE("block cache: random use is that of a naive one") {
     }
 }
 
-TEST_CASE("block cache: an allocator that fails leaves it consistent and leaks nothing") {
+TEST_CASE("block cache: a failed allocation leaves it consistent and leaks nothing") {
     using failing_cache = lsm::basic_block_cache<numbered_block, lsm::capacity_in_bytes, logged_allocator<std::byte>>;
     allocation_log log;
     for (std::size_t fail_at = 0;; ++fail_at) {
@@ -228,7 +228,7 @@ TEST_CASE("block cache: an allocator that fails leaves it consistent and leaks n
                 } catch (const std::bad_alloc&) {
                     failed = true;
                     CHECK_FALSE(cache.get({i % 7, 0}));
-                    // What is left is what was there, but for the oldest ones and the key itself.
+                    // All blocks are left, except the one with this key and some of the oldest.
                     std::erase(before, block_key{i % 7, 0});
                     const auto left = keys_of(cache);
                     REQUIRE(left.size() <= before.size());
@@ -251,7 +251,7 @@ TEST_CASE("block cache: an allocator that fails leaves it consistent and leaks n
     CHECK(log.allocations > 40);
 }
 
-TEST_CASE("block cache: a block that was got outlives its place") {
+TEST_CASE("block cache: a block returned by get remains valid after it was dropped") {
     lsm::block_cache cache(1);
     const std::string record(
         "\1\0\0\0"

@@ -14,7 +14,7 @@ using lsm::detail::cache_slot;
 using lsm::detail::reader_slots;
 using lsm::test::thread_group;
 
-/// An item that says which it is, and counts those of its kind that live.
+/// An item with a number. Counts the living items.
 struct numbered_item : lsm::detail::cache_item {
     explicit numbered_item(std::uint64_t n) : number(n) { ++living; }
     ~numbered_item() { --living; }
@@ -25,7 +25,7 @@ struct numbered_item : lsm::detail::cache_item {
 };
 using pointer = lsm::detail::item_pointer<numbered_item>;
 
-/// A cache, and slots for as many items as could be in it; all are of the same size.
+/// A cache and the slots of `count` items, all of the same size.
 struct cached_numbers {
     static constexpr std::size_t item_bytes = 1000;
 
@@ -35,12 +35,12 @@ struct cached_numbers {
         for (cache_slot& slot : slots) cache.clear(slot);
     }
 
-    /// Gets item `i` from the cache, or makes it and puts it there if it is admitted. Whether it was there.
+    /// Looks up item `i`. If it is missed and admitted, makes and inserts it. Returns whether it was found.
     bool use(std::size_t i) {
         const auto pass = readers->enter();
         if (auto* const found = slots[i].find<numbered_item>()) {
             if (found->number != i) wrong.fetch_add(1);
-            found->used();
+            found->mark_used();
             return true;
         }
         if (!cache.admits(slots[i], item_bytes)) return false;
@@ -66,7 +66,7 @@ struct cached_numbers {
 
 }  // namespace
 
-TEST_CASE("shared cache: keeps what was put in while there is room") {
+TEST_CASE("shared cache: keeps all items while there is room") {
     cached_numbers all(100'000, 100);
     for (std::size_t i = 0; i < 100; ++i) REQUIRE_FALSE(all.use(i));
     for (std::size_t i = 0; i < 100; ++i) REQUIRE(all.use(i));
@@ -74,7 +74,7 @@ TEST_CASE("shared cache: keeps what was put in while there is room") {
     CHECK(all.wrong == 0);
 }
 
-TEST_CASE("shared cache: a full one admits what is missed twice in a short time, for what was not used") {
+TEST_CASE("shared cache: a full cache admits an item missed twice in a short time and evicts unused items for it") {
     cached_numbers all(10'000, 100);
     for (std::size_t i = 0; i < 10; ++i) all.use(i);
     for (std::size_t i = 0; i < 10; i += 2) all.use(i);
@@ -90,7 +90,7 @@ TEST_CASE("shared cache: a full one admits what is missed twice in a short time,
     CHECK_FALSE(all.has(60));
 }
 
-TEST_CASE("shared cache: a scan over everything drives nothing out") {
+TEST_CASE("shared cache: a scan over all items evicts nothing") {
     cached_numbers all(100'000, 10'000);
     for (std::size_t i = 0; i < 100; ++i) all.use(i);
     for (int twice = 0; twice < 2; ++twice)
@@ -100,7 +100,7 @@ TEST_CASE("shared cache: a scan over everything drives nothing out") {
     CHECK(kept == 100);
 }
 
-TEST_CASE("shared cache: what is used often comes in and stays among much that is not") {
+TEST_CASE("shared cache: frequently used items are admitted and kept among many others") {
     cached_numbers all(200'000, 10'000);
     for (std::size_t i = 5000; i < 5200; ++i) all.use(i);
     std::size_t hits = 0;
@@ -111,7 +111,7 @@ TEST_CASE("shared cache: what is used often comes in and stays among much that i
     CHECK(hits > 100 * 190);
 }
 
-TEST_CASE("shared cache: stays within its capacity and gives up what it drives out") {
+TEST_CASE("shared cache: stays within its capacity and releases evicted items") {
     numbered_item::living = 0;
     {
         cached_numbers all(50'000, 1000);
@@ -128,7 +128,7 @@ TEST_CASE("shared cache: stays within its capacity and gives up what it drives o
     CHECK(numbered_item::living == 0);
 }
 
-TEST_CASE("shared cache: what a reader found lives until he leaves, and for as long as somebody holds it") {
+TEST_CASE("shared cache: an item lives until the reader that found it leaves and as long as it is held") {
     cached_numbers all(3'000, 10);
     numbered_item::living = 0;
     for (std::size_t i = 0; i < 3; ++i) all.use(i);
@@ -161,7 +161,7 @@ TEST_CASE("shared cache: what a reader found lives until he leaves, and for as l
     CHECK(numbered_item::living == 0);
 }
 
-TEST_CASE("shared cache: takes nothing without capacity, and more again with more") {
+TEST_CASE("shared cache: keeps nothing without capacity and adapts to a new capacity") {
     cached_numbers all(0, 100);
     for (int twice = 0; twice < 2; ++twice) all.use(1);
     CHECK(all.count() == 0);
@@ -172,8 +172,8 @@ TEST_CASE("shared cache: takes nothing without capacity, and more again with mor
     CHECK(all.count() == 20);
 }
 
-// Catch's macros are not for threads, so threads count.
-TEST_CASE("shared cache: many threads find what belongs in a slot, or nothing") {
+// Catch's macros are not thread-safe, so the threads only count.
+TEST_CASE("shared cache: many threads find the item of a slot or nothing") {
     numbered_item::living = 0;
     {
         cached_numbers all(100'000, 1000);

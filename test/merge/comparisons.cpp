@@ -10,13 +10,13 @@
 #include <lsm/merge/merging_iterator.hpp>
 
 #include "support/catch.hpp"
+#include "support/cursors.hpp"
 #include "support/seed.hpp"
-#include "support/vector_cursor.hpp"
 
-// Counts comparisons of keys: where the numbers that stand for them say nothing, each ends here. The only file of its
-// executable that may replace this.
+// Counts the comparisons of whole keys: all of them call memcmp, which is replaced here. No other file of this
+// executable may replace it.
 namespace {
-volatile std::size_t comparisons = 0;  // the compiler knows that memcmp changes nothing
+volatile std::size_t comparisons = 0;  // volatile, because the compiler assumes that memcmp has no side effects
 }
 
 extern "C" int memcmp(const void* a, const void* b, std::size_t size) noexcept {
@@ -32,8 +32,8 @@ namespace {
 
 using namespace lsm::test;
 
-// The merge numbers the eight bytes behind what all keys share. These have the same ones there, and `last`, which
-// stands in a source of its own and comes last, shares nothing with them.
+// The merge represents a key by the eight bytes after the prefix that all keys share. `last`, from a source of its own,
+// shares no prefix with the others, so these eight bytes are `same` in all others, and whole keys must be compared.
 const lsm::bytes same = "the same";
 const lsm::bytes last = "up to the end";
 
@@ -42,15 +42,15 @@ lsm::bytes key(std::size_t i) {
     return same + std::string(8 - digits.size(), '0') + digits;
 }
 
-// Comparisons for each step of a merge, in which entry i comes from source `source_of(i)`.
+// Returns the average number of comparisons for a step of a merge in which entry i is from source `source_of(i)`.
 template <class SourceOf>
 double comparisons_a_step(std::size_t sources, std::size_t entries, SourceOf source_of) {
-    std::vector<std::vector<owned_entry>> lists(sources);
-    for (std::size_t i = 0; i < entries; ++i) lists[source_of(i)].push_back({key(i)});
-    std::vector<vector_cursor> cursors;
+    std::vector<entry_list> lists(sources);
+    for (std::size_t i = 0; i < entries; ++i) lists[source_of(i)].emplace_back(key(i), "");
+    std::vector<listed_cursor> cursors;
     for (auto& list : lists) cursors.emplace_back(std::move(list));
-    cursors.emplace_back(std::vector<owned_entry>{{last}});
-    lsm::merging_iterator<vector_cursor, std::allocator<std::byte>> at(std::move(cursors));
+    cursors.emplace_back(entry_list{{last, ""}});
+    lsm::merging_iterator<listed_cursor, std::allocator<std::byte>> at(std::move(cursors));
     const std::size_t before = comparisons;
     for (std::size_t i = 0; i < entries; ++i) at.next();
     const std::size_t made = comparisons - before;
@@ -61,7 +61,7 @@ double comparisons_a_step(std::size_t sources, std::size_t entries, SourceOf sou
 
 }  // namespace
 
-TEST_CASE("merge comparisons: about log2 k a step when each is from another source") {
+TEST_CASE("merge comparisons: about log2 k for a step when every step changes the source") {
     const auto seed = seed_or(64);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -69,13 +69,13 @@ TEST_CASE("merge comparisons: about log2 k a step when each is from another sour
         const double made = comparisons_a_step(sources, 20'000, [&](std::size_t) { return random() % sources; });
         const double levels = std::log2(static_cast<double>(sources));
         INFO(sources << " sources: " << made);
-        CHECK(made > levels);  // else they were not counted: no merge makes do with fewer
+        CHECK(made > levels);  // fewer are not possible, so fewer would mean that the count is wrong
         CHECK(made < levels + 3.5);
     }
 }
 
-// One tells that nobody else is before it, one that nobody else has its key.
-TEST_CASE("merge comparisons: two a step while the same source goes on") {
+// One finds that no other source has a smaller key, and one that none has the same key.
+TEST_CASE("merge comparisons: two for a step while the source stays the same") {
     for (const std::size_t sources : {std::size_t{2}, std::size_t{16}, std::size_t{256}}) {
         const double made = comparisons_a_step(sources, 25'600, [&](std::size_t i) { return i / 100 % sources; });
         INFO(sources << " sources: " << made);

@@ -9,7 +9,9 @@
 #include <lsm/sstable/reader.hpp>
 
 #include "support/allocators.hpp"
+#include "support/catch.hpp"
 #include "support/entries.hpp"
+#include "support/random_moves.hpp"
 #include "support/seed.hpp"
 
 namespace {
@@ -45,7 +47,7 @@ std::vector<entry_map> random_sources(std::mt19937_64& random) {
 
 }  // namespace
 
-TEST_CASE("merge: no sources and sources without entries are an end") {
+TEST_CASE("merge: without sources or entries it is at its end") {
     check_merge({}, {}, {});
     check_merge({{}, {}, {}}, {}, {});
     auto none = merge_of({});
@@ -56,7 +58,7 @@ TEST_CASE("merge: no sources and sources without entries are an end") {
     must(none.status());
 }
 
-TEST_CASE("merge: one that is not positioned leaves its sources alone until it is told to seek") {
+TEST_CASE("merge: a merge made without a position does not move its sources until it seeks") {
     struct counting_cursor : listed_cursor {
         counting_cursor(const entry_map& entries, int& count) : listed_cursor(list_of(entries)), seeks(&count) {}
         void seek_to_first() { ++*seeks, listed_cursor::seek_to_first(); }
@@ -92,17 +94,17 @@ TEST_CASE("merge: one that is not positioned leaves its sources alone until it i
     CHECK(walk(inside) == entry_list{{"b", "2"}, {"c", "3"}});
 }
 
-TEST_CASE("merge: one source passes through") {
+TEST_CASE("merge: a single source is passed through") {
     check_merge({{{"", "empty"}, {"a", "1"}, {"b", ""}}}, {{"", "empty"}, {"a", "1"}, {"b", ""}},
                 {{"", "empty"}, {"a", "1"}, {"b", ""}});
 }
 
-TEST_CASE("merge: sources interleave") {
+TEST_CASE("merge: the entries of several sources are interleaved") {
     const entry_list all = {{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "4"}, {"e", "5"}};
     check_merge({{{"b", "2"}, {"d", "4"}}, {{"a", "1"}, {"c", "3"}, {"e", "5"}}}, all, all);
 }
 
-TEST_CASE("merge: of a key that several sources have the newest wins") {
+TEST_CASE("merge: the newest of several entries of a key wins") {
     const entry_list all = {{"a", "new"}, {"b", "only"}};
     check_merge({{{"a", "new"}}, {{"a", "old"}, {"b", "only"}}}, all, all);
 }
@@ -114,7 +116,7 @@ TEST_CASE("merge: a tombstone hides older values and is kept or dropped") {
     check_merge({{{"a", deleted}, {"b", deleted}}}, {{"a", deleted}, {"b", deleted}}, {});
 }
 
-TEST_CASE("merge: three sources with one key show it once") {
+TEST_CASE("merge: a key in three sources appears once") {
     check_merge({{{"k", "3"}}, {{"k", "2"}, {"l", "2"}}, {{"k", "1"}, {"l", "1"}, {"m", "1"}}},
                 {{"k", "3"}, {"l", "2"}, {"m", "1"}}, {{"k", "3"}, {"l", "2"}, {"m", "1"}});
     check_merge({{{"k", "3"}, {"m", deleted}}, {{"k", deleted}, {"l", "2"}}, {{"k", "1"}, {"l", "1"}, {"m", "1"}}},
@@ -129,7 +131,7 @@ TEST_CASE("merge: keys are compared as unsigned bytes") {
         all);
 }
 
-TEST_CASE("merge: it turns round at every entry") {
+TEST_CASE("merge: it can change direction at every entry") {
     const std::vector<entry_map> sources = {{{"b", "new"}, {"d", deleted}},
                                             {{"a", "1"}, {"b", "old"}, {"d", "x"}, {"e", "5"}}};
     auto at = merge_of(sources, true);
@@ -154,7 +156,7 @@ TEST_CASE("merge: it turns round at every entry") {
     CHECK_FALSE(at.valid());
 }
 
-TEST_CASE("merge: random moves in both directions are those of a map") {
+TEST_CASE("merge: random moves in both directions agree with a map") {
     const auto seed = seed_or(4711);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -199,7 +201,7 @@ TEST_CASE("merge: typed cursors of one kind need no wrapper") {
     CHECK(walk(at) == entry_list{{"a", "new"}, {"b", "2"}});
 }
 
-TEST_CASE("merge: parts of tables merge as if they were the whole") {
+TEST_CASE("merge: ranges of tables are merged like whole sources") {
     const auto seed = seed_or(99);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -217,7 +219,7 @@ TEST_CASE("merge: parts of tables merge as if they were the whole") {
     }
 }
 
-TEST_CASE("merge: sources that only go forward are merged from where they stand") {
+TEST_CASE("merge: forward-only sources are merged from their positions") {
     const auto seed = seed_or(31);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -242,8 +244,8 @@ struct damage_place {
     std::size_t index;
 };
 
-// Walks to the end, where the damage must be met, and checks what was shown before: all that lies before the neighbour
-// of the damage in its own source, and nothing that is not there.
+// Walks to the end, which must be the damage, and checks the entries shown before it: they begin like `expected`, and
+// include all entries before `neighbour`, the key next to the damage in the damaged source.
 template <class Cursor, class Step, class Before>
 void check_damaged_walk(Cursor& at, const entry_list& expected, const optional_value& neighbour, Step step,
                         Before before) {
@@ -267,7 +269,7 @@ std::vector<Cursor> damaged_sources(const std::vector<entry_map>& sources, damag
 
 }  // namespace
 
-TEST_CASE("merge: damage in any source ends the walk with its status and never as an end") {
+TEST_CASE("merge: damage in any source ends the walk with an error and never as an end") {
     const auto seed = seed_or(1234);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -278,17 +280,17 @@ TEST_CASE("merge: damage in any source ends the walk with its status and never a
         const entry_list damaged = list_of(sources[where.source]);
         const std::size_t index = random() % damaged.size();
         for (const bool drop_tombstones : {false, true}) {
-            // Up to the damage the sources are sound, so the walk shows a part of what the sound ones would.
+            // The sources are intact up to the damage, so the walk shows a prefix of the intact merge.
             entry_list expected = list_of(merged(sources, drop_tombstones));
-            const lsm::merge_options how{.drop_tombstones = drop_tombstones};
+            const lsm::merge_options options{.drop_tombstones = drop_tombstones};
 
-            merging_iterator<listed_cursor> at(damaged_sources<listed_cursor>(sources, {where.source, index}), how);
+            merging_iterator<listed_cursor> at(damaged_sources<listed_cursor>(sources, {where.source, index}), options);
             const auto lower = index == 0 ? std::nullopt : optional_value(damaged[index - 1].first);
             check_damaged_walk(
                 at, expected, lower, [](auto& c) { c.next(); }, std::less<>());
 
             merging_iterator<forward_only_cursor> forward(
-                damaged_sources<forward_only_cursor>(sources, {where.source, index}), how);
+                damaged_sources<forward_only_cursor>(sources, {where.source, index}), options);
             check_damaged_walk(
                 forward, expected, lower, [](auto& c) { c.next(); }, std::less<>());
 
@@ -301,8 +303,8 @@ TEST_CASE("merge: damage in any source ends the walk with its status and never a
     }
 }
 
-TEST_CASE("merge: damage that is met while turning round is told") {
-    // "b" is damaged in the older source, which a walk from "c" never saw.
+TEST_CASE("merge: damage that is met while changing direction is reported") {
+    // The older source is damaged at "b", which a walk from "c" on does not reach.
     std::vector<listed_cursor> sources;
     sources.emplace_back(entry_list{{"a", "1"}, {"c", "3"}, {"e", "5"}});
     sources.emplace_back(entry_list{{"b", "2"}, {"d", "4"}}, 0, "the damage");
@@ -320,7 +322,7 @@ TEST_CASE("merge: damage that is met while turning round is told") {
     CHECK(at.key() == "d");
 }
 
-TEST_CASE("merge: its memory is for the sources and does not grow with what they hold") {
+TEST_CASE("merge: its memory depends on the number of sources and not on their entries") {
     using allocator = logged_allocator<std::byte>;
     constexpr std::size_t sources_count = 9;
     allocation_log log;

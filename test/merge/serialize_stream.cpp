@@ -5,6 +5,7 @@
 #include <lsm/memtable/memtable.hpp>
 #include <lsm/merge/merging_iterator.hpp>
 
+#include "support/catch.hpp"
 #include "support/entries.hpp"
 #include "support/seed.hpp"
 
@@ -19,7 +20,7 @@ lsm::bytes stream_of_cursor(auto at) {
     return out;
 }
 
-/// Takes a number of bytes, then fails; counts what is asked of it afterwards.
+/// A sink that fails once it has taken `room` bytes. Counts the calls after the failure.
 class small_sink final : public lsm::io::sink {
 public:
     explicit small_sink(std::size_t room) : room_(room) {}
@@ -44,9 +45,9 @@ private:
 
 }  // namespace
 
-TEST_CASE("serialize stream: nothing makes no bytes") { CHECK(stream_of_cursor(forward_only_cursor({})).empty()); }
+TEST_CASE("serialize stream: no entries make no bytes") { CHECK(stream_of_cursor(forward_only_cursor({})).empty()); }
 
-TEST_CASE("serialize stream: values carry a length and tombstones end behind their type") {
+TEST_CASE("serialize stream: a value has a length and a tombstone ends after its type") {
     const entry_list entries = {{"", ""}, {"a", "1"}, {"key5", std::nullopt}};
     const lsm::bytes expected(
         "\0\0\0\0"
@@ -64,13 +65,13 @@ TEST_CASE("serialize stream: values carry a length and tombstones end behind the
     CHECK(stream_of_cursor(forward_only_cursor(entries)) == expected);
 }
 
-TEST_CASE("serialize stream: it begins where the cursor stands") {
+TEST_CASE("serialize stream: it starts at the position of the cursor") {
     forward_only_cursor at({{"a", "1"}, {"b", "2"}});
     at.next();
     CHECK(stream_of_cursor(at) == stream_of({{"b", "2"}}));
 }
 
-TEST_CASE("serialize stream: the merge of the format page has its size and bytes") {
+TEST_CASE("serialize stream: the merges of the format page have the sizes and bytes that it lists") {
     lsm::memtable newer, older;
     for (int i = 0; i < 50; ++i) newer.put("key" + std::to_string(i), "val" + std::to_string(i));
     newer.put("key10", "NEW-10");
@@ -93,7 +94,7 @@ TEST_CASE("serialize stream: the merge of the format page has its size and bytes
     CHECK(merged_bytes(false) == kept);
 }
 
-TEST_CASE("serialize stream: random merges have the bytes that the format page tells") {
+TEST_CASE("serialize stream: random merges have the bytes that the format page specifies") {
     const auto seed = seed_or(77);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -109,7 +110,7 @@ TEST_CASE("serialize stream: random merges have the bytes that the format page t
     }
 }
 
-TEST_CASE("serialize stream: a sink that fails ends it with the error of the sink") {
+TEST_CASE("serialize stream: an error of the sink ends it and is returned") {
     entry_map entries;
     for (int i = 0; i < 40; ++i) entries["key" + std::to_string(i)] = lsm::bytes(5000, 'v');
     entries["large"] = lsm::bytes(200'000, 'L');
@@ -129,7 +130,7 @@ TEST_CASE("serialize stream: a sink that fails ends it with the error of the sin
     CHECK(enough.taken == whole);
 }
 
-TEST_CASE("serialize stream: damage ends it with what came before and the status") {
+TEST_CASE("serialize stream: damage ends it after the entries before and is returned") {
     forward_only_cursor at({{"a", "1"}, {"b", "2"}, {"c", "3"}}, 2, "the damage");
     lsm::bytes out;
     lsm::io::string_sink to(out);

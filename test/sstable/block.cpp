@@ -8,7 +8,7 @@
 #include "sstable/tables.hpp"
 #include "support/allocators.hpp"
 #include "support/catch.hpp"
-#include "support/cursor_walk.hpp"
+#include "support/cursors.hpp"
 
 using lsm::bytes;
 using lsm::errc;
@@ -24,7 +24,7 @@ struct bad_block {
 constexpr std::uint64_t far_too_long = 0xffff'ffff;
 const bytes first_record = raw_record({"m", "value"});
 
-// Blocks of a table whose index says "m" for them, and "t" for the block behind.
+// Blocks with a defect, for a table in which their index key is "m" and that of the next block is "t".
 std::vector<bad_block> bad_blocks() {
     const bytes two = u32(2);
     return {
@@ -57,7 +57,7 @@ std::vector<bad_block> bad_blocks() {
         {u32(1) + raw_record({"l", "not the index key"}) + "trailing", errc::bad_block},
         {u32(1) + raw_record({"z", "not the index key nor below the next"}), errc::bad_block},
         {two + raw_record({"n", ""}) + raw_record({"a", "unsorted, and not the index key"}), errc::unsorted},
-        {u32(1000) + raw_record(1, 0, 2, "m"), errc::bad_type},  // far more entries than fit, the first of them bad
+        {u32(1000) + raw_record(1, 0, 2, "m"), errc::bad_type},  // more entries than fit, and the first is bad
         {u32(1000) + raw_record(1, 1, 1, "mv"), errc::bad_tombstone},
         {u32(1000) + first_record + raw_record({"a", ""}), errc::unsorted},
         {u32(far_too_long) + first_record + raw_record({"n", ""}), errc::bad_block},
@@ -66,20 +66,20 @@ std::vector<bad_block> bad_blocks() {
 
 bytes table_with(const bytes& middle) {
     const bytes before = raw_block({{"a", "1"}, {"b", std::nullopt}});
-    const bytes behind = raw_block({{"t", "3"}});
-    return raw_table(before + middle + behind, {{"a", 0, before.size()},
-                                                {"m", before.size(), middle.size()},
-                                                {"t", before.size() + middle.size(), behind.size()}});
+    const bytes after = raw_block({{"t", "3"}});
+    return raw_table(before + middle + after, {{"a", 0, before.size()},
+                                               {"m", before.size(), middle.size()},
+                                               {"t", before.size() + middle.size(), after.size()}});
 }
 
 }  // namespace
 
-TEST_CASE("sst block: a sound block in the place of the bad ones is read") {
+TEST_CASE("sst block: a valid block in place of the bad ones is read") {
     const opened_table<> t(table_with(raw_block({{"m", "value"}, {"s", "last"}})));
     CHECK(must(t->len()) == 5);
 }
 
-TEST_CASE("sst block: every defect is reported by get and len and cursors with file and code") {
+TEST_CASE("sst block: get and len and cursors report every defect with file and code") {
     for (const auto& [raw, code] : bad_blocks()) {
         INFO(lsm::hex(raw));
         const opened_table<> t(table_with(raw));
@@ -90,7 +90,7 @@ TEST_CASE("sst block: every defect is reported by get and len and cursors with f
         CHECK(must_fail(t->len()).code == code);
 
         auto at = t->iter();
-        CHECK(rest_of(at) == raw_entries{{"a", "1"}, {"b", std::nullopt}});
+        CHECK(rest_of(at) == entry_list{{"a", "1"}, {"b", std::nullopt}});
         CHECK_FALSE(at.valid());
         CHECK(must_fail(at.status()).code == code);
     }
@@ -125,15 +125,15 @@ TEST_CASE("sst block: damage in one block leaves the others readable in both dir
     CHECK_FALSE(at.status().has_value());
 }
 
-TEST_CASE("sst block: an error tells the offset in the file") {
+TEST_CASE("sst block: an error has the offset in the file") {
     const bytes before = raw_block({{"a", "1"}, {"b", std::nullopt}});
     const opened_table<> t(table_with(u32(2) + first_record + raw_record(1, 0, 2, "n")));
     const auto offset = before.size() + 4 + first_record.size();
     CHECK(must_fail(t->get("m")).what.starts_with("table.sst: offset " + std::to_string(offset) + ": bad_type"));
 }
 
-TEST_CASE("sst block: a decoded block has its entries and finds them") {
-    const raw_entries entries = {{"", "empty key"}, {"b", std::nullopt}, {"bb", ""}, {"d", bytes(300, 'v')}};
+TEST_CASE("sst block: a decoded block has all entries and finds them") {
+    const entry_list entries = {{"", "empty key"}, {"b", std::nullopt}, {"bb", ""}, {"d", bytes(300, 'v')}};
     const auto block = must(lsm::block::decode(raw_block(entries), "", 0));
     REQUIRE(block.size() == entries.size());
     for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -149,7 +149,7 @@ TEST_CASE("sst block: a decoded block has its entries and finds them") {
     CHECK(block.memory_bytes() >= raw_block(entries).size());
 }
 
-TEST_CASE("sst block: a copy is the same block and keeps it alive") {
+TEST_CASE("sst block: a copy shares the block and keeps it alive") {
     allocation_log log;
     using alloc = logged_allocator<std::byte>;
     using block_type = lsm::basic_block<alloc>;

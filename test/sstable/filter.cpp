@@ -29,8 +29,8 @@ double false_positives(const bytes& filter, int questions) {
     return static_cast<double>(found) / questions;
 }
 
-// A line that got n keys lets an absent one through if all its probes meet set bits; n is Poisson distributed over the
-// lines.
+// The expected rate of false positives. In a line with n keys, an absent key passes if all its probes hit set bits.
+// Over the lines, n has a Poisson distribution.
 double expected(unsigned bits_per_key, unsigned probes) {
     const double mean = 512.0 / bits_per_key;
     double sum = 0;
@@ -42,7 +42,7 @@ double expected(unsigned bits_per_key, unsigned probes) {
 
 }  // namespace
 
-TEST_CASE("filter: no key that was put in is ever denied") {
+TEST_CASE("filter: every key that was added may be contained") {
     const unsigned bits = GENERATE(1u, 5u, 10u, 20u, 100u);
     for (const int keys : {0, 1, 51, 52, 1000, 10000}) {
         const bytes filter = filter_of(keys, bits);
@@ -51,7 +51,7 @@ TEST_CASE("filter: no key that was put in is ever denied") {
     }
 }
 
-TEST_CASE("filter: absent keys get through as seldom as the theory says") {
+TEST_CASE("filter: the false positive rate is the one that theory predicts") {
     struct point {
         unsigned bits;
         unsigned probes;
@@ -63,11 +63,11 @@ TEST_CASE("filter: absent keys get through as seldom as the theory says") {
     CHECK(measured > 0.9 * expected(bits, probes) - 0.0001);
 }
 
-TEST_CASE("filter: ten bits a key let about one in a hundred through") {
+TEST_CASE("filter: ten bits per key pass about one absent key in a hundred") {
     CHECK(false_positives(filter_of(100'000, 10), 400'000) < 0.0125);
 }
 
-TEST_CASE("filter: what is none is told") {
+TEST_CASE("filter: malformed filters are detected") {
     const bytes good = filter_of(100, 10);
     for (std::size_t length = 0; length < good.size(); ++length)
         CHECK_FALSE(lsm::detail::is_filter(good.substr(0, length)));

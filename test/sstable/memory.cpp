@@ -20,7 +20,7 @@ constexpr std::size_t large_table = 10 << 20;
 
 }  // namespace
 
-TEST_CASE("sst memory: writer and reader hold the index and one block of ten megabytes") {
+TEST_CASE("sst memory: writer and reader hold only index and one block of a ten megabyte table") {
     lsm::io::memory_file_system fs;
     int entries = 0;
     allocation_log writing;
@@ -36,7 +36,7 @@ TEST_CASE("sst memory: writer and reader hold the index and one block of ten meg
     allocation_log reading;
     {
         const auto reader = must(lsm::basic_sst_reader<logged>::open(open_file(fs, table_path), alloc(reading)));
-        // A string that grows holds old and new bytes for a moment, three times what it has in the worst case.
+        // A string that grows holds its old and its new bytes at the same time: at worst three times its size.
         const std::size_t bound = 3 * (reader.footer().index_size + 32) + 3 * block_bytes;
         REQUIRE(bound < large_table / 10);
         CHECK(writing.peak_bytes < bound);
@@ -53,8 +53,8 @@ TEST_CASE("sst memory: writer and reader hold the index and one block of ten meg
     CHECK(reading.live_bytes == 0);
 }
 
-TEST_CASE("sst memory: a walk over large blocks holds one of them") {
-    // Each larger than the one before, so that nothing that was taken for one will do for the next.
+TEST_CASE("sst memory: a walk over large blocks holds one block at a time") {
+    // Each block is larger than the one before, so that no memory can be reused for the next one.
     const auto value_bytes = [](char c) {
         return (std::size_t{1} << 20) + static_cast<std::size_t>(c - 'a') * 100'000;
     };

@@ -1,14 +1,18 @@
 #pragma once
 
-#include <optional>
+#include <cstddef>
+#include <cstdint>
 #include <string>
-#include <utility>
 
+#include <lsm/core/coding.hpp>
 #include <lsm/io/memory_file_system.hpp>
 #include <lsm/io/sink.hpp>
+#include <lsm/sstable/extension.hpp>
 #include <lsm/sstable/reader.hpp>
 #include <lsm/sstable/writer.hpp>
 
+#include "support/catch.hpp"
+#include "support/entry_list.hpp"
 #include "support/files.hpp"
 #include "support/raw_bytes.hpp"
 #include "support/results.hpp"
@@ -17,8 +21,8 @@ namespace lsm::test {
 
 inline const std::string table_path = "table.sst";
 
-/// What the writer makes of the entries.
-inline bytes written_table(const raw_entries& entries, std::uint32_t block_size = sst_options().block_size) {
+/// The table that the writer makes of the entries, without an extension area.
+inline bytes written_table(const entry_list& entries, std::uint32_t block_size = sst_options().block_size) {
     bytes out;
     io::string_sink to(out);
     sst_writer writer(to, {block_size});
@@ -27,7 +31,35 @@ inline bytes written_table(const raw_entries& entries, std::uint32_t block_size 
     return out;
 }
 
-/// A table in a file system of its own, open if it can be opened.
+/// The same with an extension area.
+inline bytes extended_table(const entry_list& entries, std::uint32_t block_size = 64, unsigned filter_bits = 10) {
+    bytes out;
+    io::string_sink to(out);
+    sst_writer writer(to, {.block_size = block_size, .extended = true, .filter_bits_per_key = filter_bits});
+    for (const auto& [key, value] : entries) must(writer.add(key, value));
+    must(writer.finish());
+    return out;
+}
+
+/// Where the extension area of a table lies in its file.
+struct area_place {
+    std::size_t begin;
+    std::size_t end;
+};
+/// `plain` is the table of the same entries and block size without an area.
+inline area_place area_of(const bytes& extended, const bytes& plain) {
+    const auto index_at = [](const bytes& table) {
+        return detail::load_le<std::uint64_t>(table.data() + table.size() - 32);
+    };
+    return {index_at(plain), index_at(extended)};
+}
+/// Corrects the crc of a changed area, so that nothing is wrong but what the test has changed.
+inline void fix_area_crc(bytes& table, area_place area) {
+    const bytes_view all = bytes_view(table).substr(area.begin, area.end - area.begin);
+    detail::store_le(table.data() + area.end - 16, detail::area_crc(all));
+}
+
+/// A table in a file system of its own, opened if possible.
 template <class Reader = sst_reader>
 struct opened_table {
     explicit opened_table(bytes_view contents)
@@ -51,8 +83,12 @@ struct opened_table {
     result<Reader> opened;
 };
 
-inline raw_entries numbered_entries(int count, std::size_t value_bytes = 10) {
-    raw_entries out;
+/// Returns the code of the error with which opening a table with these contents fails.
+inline errc open_error(bytes_view contents) { return opened_table<>(contents).error_code(); }
+
+/// `count` entries with ascending keys, every seventh a tombstone.
+inline entry_list numbered_entries(int count, std::size_t value_bytes = 10) {
+    entry_list out;
     for (int i = 0; i < count; ++i) {
         const bytes key = "key" + std::to_string(100'000 + i);
         if (i % 7 == 3)

@@ -25,7 +25,7 @@ bytes key_of(std::int64_t key) {
 
 }  // namespace
 
-TEST_CASE("typed sst: numbers go in and come out in numeric order") {
+TEST_CASE("typed sst: numbers are stored and iterated in numeric order") {
     bytes raw;
     lsm::io::string_sink to(raw);
     lsm::basic_sst_writer<numbers> writer(to, {64});
@@ -63,7 +63,7 @@ TEST_CASE("typed sst: keys out of numeric order are unsorted") {
     CHECK(must_fail(writer.add(-1, 1)).code == errc::unsorted);
 }
 
-TEST_CASE("typed sst: bytes that are no value of the type are a bad value where they are read") {
+TEST_CASE("typed sst: bytes that do not decode to a value are a bad value where they are read") {
     const opened_table<number_reader> t(
         raw_table({{{key_of(1), "1234"}, {key_of(2), "12345"}, {key_of(3), std::nullopt}, {key_of(4), "4321"}}}));
     CHECK(must(t->get(1)).found());
@@ -87,7 +87,7 @@ TEST_CASE("typed sst: bytes that are no value of the type are a bad value where 
     CHECK(must_fail(at.status()).code == errc::bad_value);
 }
 
-TEST_CASE("typed sst: bytes that are no key of the type are a bad key") {
+TEST_CASE("typed sst: bytes that do not decode to a key are a bad key") {
     const opened_table<number_reader> t(raw_table({{{key_of(1), "1234"}, {key_of(2) + "x", "1234"}}}));
     auto at = t->iter();
     REQUIRE(at.valid());
@@ -98,7 +98,7 @@ TEST_CASE("typed sst: bytes that are no key of the type are a bad key") {
     CHECK(must_fail(first->iter().status()).code == errc::bad_key);
 }
 
-TEST_CASE("typed sst: a cursor that stands on nothing behind a range hides bad bytes there") {
+TEST_CASE("typed sst: a cursor that has left its range does not report bad bytes beyond it") {
     const opened_table<number_reader> t(raw_table({{{key_of(1), "1234"}, {key_of(2), "not four bytes"}}}));
     auto at = t->iter({.from = 1, .to = 2, .reverse = false});
     REQUIRE(at.valid());

@@ -18,7 +18,7 @@
 #include "sstable/tables.hpp"
 #include "support/allocators.hpp"
 #include "support/catch.hpp"
-#include "support/cursor_walk.hpp"
+#include "support/cursors.hpp"
 #include "support/random_keys.hpp"
 #include "support/seed.hpp"
 
@@ -28,9 +28,9 @@ using namespace lsm::test;
 
 namespace {
 
-// The boundary rule of the format page, by itself.
-std::vector<raw_entries> model_blocks(const raw_entries& entries, std::size_t target) {
-    std::vector<raw_entries> blocks;
+// A model of the block boundary rule, written from the format page.
+std::vector<entry_list> model_blocks(const entry_list& entries, std::size_t target) {
+    std::vector<entry_list> blocks;
     std::size_t size = 0;
     for (const auto& e : entries) {
         const std::size_t record = 9 + e.first.size() + e.second.value_or("").size();
@@ -63,16 +63,16 @@ TEST_CASE("sst writer: a table of no entries is 36 bytes") {
     CHECK(written_table({}) == unhex("00000000 0000000000000000 0400000000000000 0000000000000000 5353543100000000"));
 }
 
-TEST_CASE("sst writer: one entry is one block and one index key") {
-    const raw_entries entries = {{"key", "value"}};
+TEST_CASE("sst writer: one entry makes one block and one index entry") {
+    const entry_list entries = {{"key", "value"}};
     CHECK(written_table(entries) == unhex("01000000 03000000 05000000 00 6b6579 76616c7565"
                                           "01000000 03000000 0000000000000000 1500000000000000 6b6579"
                                           "1500000000000000 1b00000000000000 0100000000000000 5353543100000000"));
 }
 
-TEST_CASE("sst writer: a block can be as large as the target and not a byte larger") {
+TEST_CASE("sst writer: a block may reach the target size and not exceed it") {
     // Records of 20 bytes: two fill a block of 44.
-    const raw_entries entries = {
+    const entry_list entries = {
         {"a", bytes(10, 'v')}, {"b", bytes(10, 'v')}, {"c", bytes(10, 'v')}, {"d", bytes(10, 'v')}};
     const auto blocks = [&](std::uint32_t target) {
         return opened_table<>(written_table(entries, target))->num_blocks();
@@ -86,13 +86,13 @@ TEST_CASE("sst writer: a block can be as large as the target and not a byte larg
 }
 
 TEST_CASE("sst writer: an entry larger than the target has a block of its own") {
-    const raw_entries entries = {{"a", "1"}, {"b", bytes(500, 'v')}, {"c", "3"}, {"d", "4"}};
+    const entry_list entries = {{"a", "1"}, {"b", bytes(500, 'v')}, {"c", "3"}, {"d", "4"}};
     const bytes table = written_table(entries, 64);
     CHECK(table == raw_table({{entries[0]}, {entries[1]}, {entries[2], entries[3]}}));
     CHECK(opened_table<>(written_table(entries, 1))->num_blocks() == entries.size());
 }
 
-TEST_CASE("sst writer: tables of random sizes are to the byte what the rule says") {
+TEST_CASE("sst writer: tables of random sizes match the block boundary rule to the byte") {
     const auto seed = seed_or(64);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -103,9 +103,9 @@ TEST_CASE("sst writer: tables of random sizes are to the byte what the rule says
             if (random() % 5 != 0) value = bytes(static_cast<std::size_t>(random() % 40), 'v');
             sorted[random_key(random)] = value;
         }
-        const raw_entries entries(sorted.begin(), sorted.end());
+        const entry_list entries(sorted.begin(), sorted.end());
         std::vector<std::uint32_t> targets = {1, 64, static_cast<std::uint32_t>(random() % 200 + 1), 4096};
-        // The sizes at which the first block is filled exactly, and one to either side.
+        // The target that the first block fills exactly, and its neighbours.
         if (!entries.empty()) {
             const auto some = static_cast<std::ptrdiff_t>(random() % entries.size() + 1);
             const auto exact = static_cast<std::uint32_t>(raw_block({entries.begin(), entries.begin() + some}).size());
@@ -118,7 +118,7 @@ TEST_CASE("sst writer: tables of random sizes are to the byte what the rule says
     }
 }
 
-TEST_CASE("sst writer: footer and magic are what is at the end of the file") {
+TEST_CASE("sst writer: the file ends with the footer that the reader returns") {
     const bytes table = written_table(numbered_entries(200), 256);
     opened_table<> t(table);
     const auto& footer = t->footer();
@@ -130,7 +130,7 @@ TEST_CASE("sst writer: footer and magic are what is at the end of the file") {
     CHECK(must(lsm::sst_reader::read_footer(open_file(t.fs, table_path))) == footer);
 }
 
-TEST_CASE("sst writer: the entries of a memtable come back") {
+TEST_CASE("sst writer: a table has the entries of the memtable that was written") {
     lsm::memtable table;
     for (int i = 0; i < 1000; ++i) table.put("key" + std::to_string(i), "val" + std::to_string(i));
     for (int i = 0; i < 1000; i += 9) table.del("key" + std::to_string(i));
@@ -148,7 +148,7 @@ TEST_CASE("sst writer: the entries of a memtable come back") {
     }
 }
 
-TEST_CASE("sst writer: a key that is not greater than the last is unsorted for good") {
+TEST_CASE("sst writer: after a key that is not greater than the last every call returns unsorted") {
     for (const auto& [first, second] : std::vector<std::pair<bytes, bytes>>{
              {"b", "a"}, {"a", "a"}, {"", ""}, {"a", ""}, {"\x80", "\x7f"}, {bytes("a\0", 2), "a"}}) {
         for (const std::uint32_t target : {1u, 4096u}) {
@@ -166,7 +166,7 @@ TEST_CASE("sst writer: a key that is not greater than the last is unsorted for g
     }
 }
 
-TEST_CASE("sst writer: a failure behind a replacement leaves no table and no temporary file") {
+TEST_CASE("sst writer: a failure inside an io::replacement leaves neither table nor temporary file") {
     const scratch_directory dir;
     auto& fs = lsm::io::default_file_system();
     const std::string temporary = dir / "table.sst.tmp";
@@ -184,7 +184,7 @@ TEST_CASE("sst writer: a failure behind a replacement leaves no table and no tem
     CHECK(must_fail(lsm::io::file::open(fs, target, lsm::io::open_mode::read)).code == errc::not_found);
 }
 
-TEST_CASE("sst writer: after the first error of the sink nothing more is written") {
+TEST_CASE("sst writer: after the first error of the sink nothing is written") {
     const auto entries = numbered_entries(20);
     for (int good = 0;; ++good) {
         failing_sink to(good);
@@ -208,7 +208,7 @@ TEST_CASE("sst writer: after the first error of the sink nothing more is written
 }
 
 TEST_CASE("sst writer: keys and values beyond 32 bits are too large") {
-    // Reserved, never touched.
+    // Address space only: the pages are never touched.
     constexpr std::size_t size = lsm::max_length + std::size_t{1};
     void* const reserved = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     REQUIRE(reserved != MAP_FAILED);
@@ -227,10 +227,11 @@ TEST_CASE("sst writer: keys and values beyond 32 bits are too large") {
     ::munmap(reserved, size);
 }
 
-TEST_CASE("sst writer: an entry for which there was no memory can be added again") {
+TEST_CASE("sst writer: a call that failed for lack of memory can be repeated") {
     using alloc = logged_allocator<std::byte>;
     auto entries = numbered_entries(30, 40);
-    for (std::size_t i = 0; i < entries.size(); ++i) entries[i].first.append(3 * i, 'k');  // each takes more memory
+    for (std::size_t i = 0; i < entries.size(); ++i)
+        entries[i].first.append(3 * i, 'k');  // so that each needs more memory
     const auto write = [&](std::size_t fail_at, bool& failed) {
         allocation_log memory;
         memory.fail_at = fail_at;
@@ -252,7 +253,7 @@ TEST_CASE("sst writer: an entry for which there was no memory can be added again
     };
     bool failed = false;
     const bytes expected = write(SIZE_MAX, failed);
-    // The constructor takes memory, too.
+    // The constructor allocates too. Skip its allocations.
     std::size_t first = 0;
     for (bool constructed = false; !constructed; first += !constructed) {
         try {

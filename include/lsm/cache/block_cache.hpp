@@ -14,7 +14,7 @@
 
 namespace lsm {
 
-/// Where a block lies: in which file, and at which offset of it.
+/// Identifies a block by its file and its offset in the file.
 struct block_key {
     std::uint64_t file_id;
     std::uint64_t offset;
@@ -22,7 +22,7 @@ struct block_key {
     friend bool operator==(const block_key&, const block_key&) = default;
 };
 
-/// Every block counts as one: a cache holds so many blocks.
+/// A Capacity policy: every block counts as one, so the capacity is a number of blocks.
 struct capacity_in_entries {
     template <class Block>
     static std::size_t charge(const Block&) noexcept {
@@ -30,7 +30,7 @@ struct capacity_in_entries {
     }
 };
 
-/// A block counts as the memory it holds: a cache holds so many bytes.
+/// A Capacity policy: a block counts as the memory it holds, so the capacity is a number of bytes.
 struct capacity_in_bytes {
     template <class Block>
     static std::size_t charge(const Block& held) noexcept {
@@ -38,9 +38,11 @@ struct capacity_in_bytes {
     }
 };
 
-/// Keeps the blocks that were used last (LRU), up to a capacity in the unit of the Capacity policy. A block is whatever
-/// can be copied; those of tables, which block_cache is for, are in sstable/block.hpp. Blocks are values,
-/// cheap to copy; what get() returns outlives its place in the cache. One thread at a time. Get and insert are O(1).
+/// Keeps the most recently used blocks (LRU), up to a capacity in the unit of the Capacity policy.
+///
+/// Block is any copyable type that is cheap to copy; block_cache is for the blocks of tables, in sstable/block.hpp.
+/// What get() returns remains valid after the cache has dropped the block. get() and insert() are O(1) on average. One
+/// thread at a time.
 template <class Block, class Capacity, class Alloc>
 class basic_block_cache {
     static_assert(
@@ -52,7 +54,7 @@ public:
     basic_block_cache(const basic_block_cache&) = delete;
     basic_block_cache& operator=(const basic_block_cache&) = delete;
 
-    /// The block, which becomes the newest; nothing if it is not here. Counts a hit or a miss.
+    /// Returns the block and makes it the newest, or returns nothing. Counts a hit or a miss.
     [[nodiscard]] std::optional<Block> get(block_key key) {
         const auto found = places_.find(key);
         if (found == places_.end()) {
@@ -64,13 +66,15 @@ public:
         return found->second->block;
     }
 
-    /// Makes `fresh` the newest, in place of one with this key, and drops the oldest until all fit. A block that alone
-    /// is over the capacity is not kept. If Alloc throws, nothing has changed but that older blocks may be gone.
+    /// Inserts `fresh` as the newest block, in place of any block with this key, and drops the oldest blocks until all
+    /// fit. A block that alone exceeds the capacity is not kept, and neither is the one it was to replace. If Alloc
+    /// throws, `fresh` is not in the cache, and the block with this key and some of the oldest may have been dropped.
     void insert(block_key key, Block fresh) {
         erase(key);
         const std::size_t charge = Capacity::charge(fresh);
         if (charge > capacity_) return;
         while (used_ > capacity_ - charge) erase(order_.back().key);
+        // Made in a list of its own, because splicing it in cannot throw.
         order alone(order_.get_allocator());
         alone.push_front({key, std::move(fresh), charge});
         places_.emplace(key, alone.begin());
@@ -78,13 +82,13 @@ public:
         used_ += charge;
     }
 
-    /// Drops the oldest until all fit.
+    /// Changes the capacity, and drops the oldest blocks until all fit.
     void set_capacity(std::size_t capacity) {
         capacity_ = capacity;
         while (used_ > capacity_) erase(order_.back().key);
     }
 
-    /// Drops the block, if it is here.
+    /// Drops the block, if the cache has it.
     void erase(block_key key) {
         const auto found = places_.find(key);
         if (found == places_.end()) return;
@@ -96,10 +100,10 @@ public:
     [[nodiscard]] std::uint64_t hits() const noexcept { return hits_; }
     [[nodiscard]] std::uint64_t misses() const noexcept { return misses_; }
     [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-    /// Entries or bytes, as the capacity is counted.
+    /// Returns how much of the capacity is in use, in its unit.
     [[nodiscard]] std::size_t used() const noexcept { return used_; }
 
-    /// The keys, newest first. O(n).
+    /// Returns the keys, newest first. O(n).
     [[nodiscard]] auto keys() const {
         detail::vector_of<block_key, Alloc> out(order_.get_allocator());
         out.reserve(places_.size());
@@ -120,7 +124,7 @@ private:
 
     struct hash {
         std::size_t operator()(block_key key) const noexcept {
-            // Offsets and ids are small numbers: a multiplication by an odd constant spreads them over the upper bits.
+            // Offsets and ids are small numbers. The multiplication spreads them over the upper bits.
             const std::uint64_t mixed = (key.offset ^ key.file_id << 40) * 0x9e3779b97f4a7c15u;
             return static_cast<std::size_t>(mixed ^ mixed >> 32);
         }

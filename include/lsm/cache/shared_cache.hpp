@@ -15,11 +15,15 @@
 
 namespace lsm::detail {
 
-/// Where the one who owns what is cached finds it: a word that is a pointer to the item, or an odd number that tells
-/// when it was last asked for. One for each thing that could be cached, so that a lookup needs no table and no lock.
+/// The owner's handle on a cached item. There is one slot for each item that could be cached, so a lookup needs neither
+/// a hash table nor a lock.
+///
+/// A slot is one word. 0 stands for no item, another even number is a pointer to the item, and an odd number is the
+/// time at which the item was last missed or evicted: what the cache's count of missed bytes was then.
 class cache_slot {
 public:
-    /// The item, or null. Valid until the reader leaves the reader_slots of the cache; to keep it, hold() it before.
+    /// Returns the item, or null. Requires that the reader has entered the cache's reader_slots. The item is valid
+    /// until the reader leaves them; call hold() before that to keep it.
     template <class Item>
     [[nodiscard]] Item* find() const noexcept {
         const std::uintptr_t word = word_.load(std::memory_order_seq_cst);
@@ -35,7 +39,7 @@ private:
     std::atomic<std::uintptr_t> word_ = 0;
 };
 
-/// Items in the order they came. Links only: holds nobody.
+/// A queue of items, oldest first. An intrusive list: it does not own or hold its items.
 template <class Item>
 class item_queue {
 public:
@@ -45,13 +49,22 @@ public:
     void push(cache_item& item) noexcept {
         item.older_ = newest_;
         item.newer_ = nullptr;
-        (newest_ != nullptr ? newest_->newer_ : oldest_) = &item;
+        if (newest_ != nullptr)
+            newest_->newer_ = &item;
+        else
+            oldest_ = &item;
         newest_ = &item;
         bytes_ += item.charge_;
     }
     void remove(cache_item& item) noexcept {
-        (item.newer_ != nullptr ? item.newer_->older_ : newest_) = item.older_;
-        (item.older_ != nullptr ? item.older_->newer_ : oldest_) = item.newer_;
+        if (item.newer_ != nullptr)
+            item.newer_->older_ = item.older_;
+        else
+            newest_ = item.older_;
+        if (item.older_ != nullptr)
+            item.older_->newer_ = item.newer_;
+        else
+            oldest_ = item.newer_;
         bytes_ -= item.charge_;
     }
 
@@ -61,15 +74,20 @@ private:
     std::size_t bytes_ = 0;
 };
 
-/// A cache for many threads, of items that were of use lately, up to a capacity in bytes. A hit is one load from the
-/// item's slot: no lock, no allocation, no write but of an item's first uses.
+/// A cache of recently used items, up to a capacity in bytes. Any number of threads may use it. A hit is one load from
+/// the item's slot: no lock, no allocation, and no write except for the first uses of an item.
 ///
-/// A full cache admits an item when it is missed for the second time within as many missed bytes as the cache has, so
-/// that a scan over everything drives nothing out. The oldest item that was not used since its last turn goes (CLOCK,
-/// F. Corbató 1968).
+/// Admission: once the cache is full, an item is admitted when it is missed twice within as many missed bytes as the
+/// cache has capacity. So a scan over all items evicts nothing.
 ///
-/// Whoever looks into a slot has entered the cache's reader_slots: an item that is driven out is given up when all have
-/// left who might have found it. `Item` derives from cache_item and has a static destroy(Item*).
+/// Eviction: CLOCK (F. Corbató, 1968). The oldest item is evicted, unless it was used since its last turn; then it
+/// loses one of its counted uses and becomes the newest.
+///
+/// Reclamation: a reader must enter the cache's reader_slots before it looks into a slot. An evicted item is released
+/// only when all readers that may have found it have left.
+///
+/// The capacity is divided among up to 16 shards, each with a lock of its own; the address of a slot selects its shard.
+/// Requires that `Item` derives from cache_item and has a static destroy(Item*).
 template <class Item>
 class shared_cache {
     static constexpr std::size_t most_shards = 16;
@@ -86,41 +104,46 @@ public:
     /// Requires that every slot was cleared.
     ~shared_cache() {
         for (shard& s : shards_)
-            while (Item* const item = s.retired.oldest()) give_up(s, *item);
+            while (Item* const item = s.retired.oldest()) release_retired(s, *item);
     }
 
     [[nodiscard]] reader_slots& readers() const noexcept { return *readers_; }
 
-    /// Whether an item of about so many bytes that was missed in `slot` is worth an insert().
+    /// Notes that an item of about `bytes` bytes was missed in `slot`. Returns whether insert() should be called for
+    /// it.
     [[nodiscard]] bool admits(cache_slot& slot, std::size_t bytes) noexcept {
         shard& s = of(slot);
         const std::size_t capacity = s.capacity.load(std::memory_order_relaxed);
         if (bytes + s.used.load(std::memory_order_relaxed) <= capacity) return true;
+        // The shard is full. The count of missed bytes serves as its clock; the slot keeps the time of its last miss.
         const std::uintptr_t now = s.missed.fetch_add(2 * bytes, std::memory_order_relaxed);
         std::uintptr_t word = slot.word_.load(std::memory_order_relaxed);
-        if (word != 0 && cache_slot::is_item(word)) return false;  // somebody was faster
+        if (word != 0 && cache_slot::is_item(word)) return false;  // another thread has inserted it
         slot.word_.compare_exchange_strong(word, now, std::memory_order_relaxed);
         return word != 0 && (now - word) / 2 <= capacity;
     }
 
-    /// Puts `item`, which takes `charge` bytes, into its slot, if it fits and the slot is empty. Drives out others.
+    /// Puts `item`, which takes `charge` bytes, into `slot`, and evicts other items until all fit. Does nothing if the
+    /// slot has an item, if `charge` exceeds the capacity of a shard, or if a slow reader keeps too many evicted items
+    /// alive.
     void insert(cache_slot& slot, Item& item, std::size_t charge) {
         shard& s = of(slot);
         const std::lock_guard guard(s.mutex);
         const std::size_t capacity = s.capacity.load(std::memory_order_relaxed);
         if (charge > capacity || slot.find<Item>() != nullptr) return;
         reclaim(s);
-        if (s.retired.bytes() > capacity / 4 + smallest_shard / 4) return;  // a reader is slow: nothing can be given up
-        while (s.kept.bytes() > capacity - charge) drive_out_one(s);
+        // A slow reader keeps evicted items alive. More evictions would let the cache grow far beyond its capacity.
+        if (s.retired.bytes() > capacity / 4 + smallest_shard / 4) return;
+        while (s.kept.bytes() > capacity - charge) evict_one(s);
         item.hold();
-        item.home_ = &slot;
+        item.slot_ = &slot;
         item.charge_ = charge;
         s.kept.push(item);
         s.used.store(s.kept.bytes(), std::memory_order_relaxed);
         slot.word_.store(reinterpret_cast<std::uintptr_t>(static_cast<cache_item*>(&item)), std::memory_order_seq_cst);
     }
 
-    /// Empties a slot that no reader can look into any more.
+    /// Empties `slot`. Requires that no reader can look into it any more.
     void clear(cache_slot& slot) {
         if (slot.word_.load(std::memory_order_relaxed) == 0) return;
         shard& s = of(slot);
@@ -133,19 +156,19 @@ public:
         slot.word_.store(0, std::memory_order_relaxed);
     }
 
-    /// Drives out items until all fit.
+    /// Changes the capacity, and evicts items until all fit.
     void set_capacity(std::size_t capacity) {
         for (std::size_t i = 0; i < shards_used_; ++i) {
             shard& s = shards_[i];
             const std::lock_guard guard(s.mutex);
             s.capacity.store(capacity / shards_used_, std::memory_order_relaxed);
-            while (s.kept.bytes() > capacity / shards_used_) drive_out_one(s);
+            while (s.kept.bytes() > capacity / shards_used_) evict_one(s);
             s.used.store(s.kept.bytes(), std::memory_order_relaxed);
             reclaim(s);
         }
     }
 
-    /// Bytes; what was driven out and is not given up yet is among them.
+    /// Returns the bytes of all items, including those that are evicted but not released yet.
     [[nodiscard]] std::uint64_t used() const {
         std::uint64_t out = 0;
         for (const shard& s : shards_) {
@@ -159,26 +182,28 @@ private:
     struct shard {
         mutable std::mutex mutex;
         item_queue<Item> kept;
-        item_queue<Item> retired;  // in no slot any more
+        item_queue<Item> retired;  // evicted: in no slot, but a reader may still use them
         std::atomic<std::size_t> capacity = 0;
-        std::atomic<std::size_t> used = 0;  // kept.bytes()
-        // An odd number: twice the bytes that a full shard was asked for in vain.
+        std::atomic<std::size_t> used = 0;  // kept.bytes(), readable without the lock
+        // Twice the bytes missed while the shard was full, plus 1: always odd, so that a slot can hold it.
         std::atomic<std::uintptr_t> missed = 1;
-        char apart[64];
+        char apart[64];  // keeps the shards in different cache lines
     };
 
     [[nodiscard]] shard& of(const cache_slot& slot) noexcept {
         return shards_[reinterpret_cast<std::uintptr_t>(&slot) / sizeof slot & (shards_used_ - 1)];
     }
 
-    // Requires that there is an item.
-    void drive_out_one(shard& s) noexcept {
+    // Requires the lock, and at least one item.
+    void evict_one(shard& s) noexcept {
         for (;;) {
             Item& item = *s.kept.oldest();
             s.kept.remove(item);
             const std::uint8_t uses = item.uses_.load(std::memory_order_relaxed);
             if (uses == 0) {
-                item.home_->word_.store(s.missed.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+                // The epoch is recorded only after the slot has changed: a reader that enters later cannot find the
+                // item.
+                item.slot_->word_.store(s.missed.load(std::memory_order_relaxed), std::memory_order_seq_cst);
                 item.retired_at_ = readers_->epoch();
                 s.retired.push(item);
                 return;
@@ -188,17 +213,18 @@ private:
         }
     }
 
-    // Gives up what no reader can have found. To look for readers costs something, so some are let gather first.
+    // Releases the evicted items that no reader can still use. Requires the lock. Advancing the epoch looks at all
+    // reader slots, so it is done only when a 32nd of the capacity has been evicted.
     void reclaim(shard& s) noexcept {
         if (s.retired.bytes() > s.capacity.load(std::memory_order_relaxed) / 32 &&
             !readers_->safe(s.retired.oldest()->retired_at_))
             readers_->try_advance();
         while (Item* const item = s.retired.oldest()) {
             if (!readers_->safe(item->retired_at_)) return;
-            give_up(s, *item);
+            release_retired(s, *item);
         }
     }
-    void give_up(shard& s, Item& item) noexcept {
+    void release_retired(shard& s, Item& item) noexcept {
         s.retired.remove(item);
         item_pointer<Item>::release(&item);
     }

@@ -21,24 +21,31 @@
 namespace lsm {
 
 struct merge_options {
-    /// Leave out the keys whose newest entry is a tombstone.
+    /// Leaves out the keys whose newest entry is a tombstone.
     bool drop_tombstones = false;
 };
 
-/// Asks for a merge that stands nowhere until it is told to seek.
+/// Selects the constructor of a merge that has no position until it is asked to seek.
 struct not_positioned_t {};
 inline constexpr not_positioned_t not_positioned;
 
-/// The merge of k cursors, the newest first, as one cursor: each key once, with the entry of the first source that has
-/// it.
+/// Merges k cursors, the newest first, into one cursor: each key once, with the entry of the newest source that has it.
 ///
-/// Memory is O(k). A step costs two comparisons while the same source goes on, about log2 k when another takes over,
-/// and an older source is moved past every key that it loses. Most comparisons are of numbers that stand for the keys.
-/// The first damage in any source ends the walk with that source's status. With sources that are forward_cursors only,
-/// the merge begins where they stand and goes forward only; else it stands on the first entry when made.
+/// A merge of cursors stands on its first entry when made. A merge of sources that are only forward_cursors starts at
+/// their positions and moves only forward. The first error of any source ends the walk, and is the merge's status()
+/// until the next seek.
+///
+/// Memory is O(k). A step takes two comparisons while the next entry is from the same source, and about log2 k when it
+/// is from another; each older source with an equal key is moved past that key. Most comparisons are of numbers that
+/// represent the keys.
+///
+/// The source of the current entry is the winner. The others that have entries left are in a binary heap. Each is a
+/// contender: its key, and as a number the eight bytes of the key after a prefix that all contenders share. Whole keys
+/// are compared only if the numbers are equal.
 template <class Cursor, class Alloc>
 class merging_iterator {
 public:
+    /// Takes over the sources and moves to the first entry.
     template <class SourceAlloc>
     explicit merging_iterator(std::vector<Cursor, SourceAlloc> newest_first, merge_options options = {},
                               const Alloc& alloc = {})
@@ -48,6 +55,7 @@ public:
         else
             collect(direction::forward);
     }
+    /// Takes over the sources and leaves them where they are. The merge is not valid() until it is asked to seek.
     template <class SourceAlloc>
     merging_iterator(std::vector<Cursor, SourceAlloc> newest_first, merge_options options, const Alloc& alloc,
                      not_positioned_t)
@@ -71,7 +79,7 @@ public:
         return {};
     }
 
-    /// Tombstones that were passed over because of merge_options::drop_tombstones.
+    /// Returns how many tombstones merge_options::drop_tombstones has left out so far.
     [[nodiscard]] std::uint64_t tombstones_dropped() const noexcept { return tombstones_dropped_; }
 
     void next() {
@@ -101,54 +109,56 @@ public:
 private:
     enum class direction : bool { forward, backward };
 
-    // A source, the key that it stands on, and the leading_number() of what that has behind the shared bytes.
+    // A source, the key that it stands on, and the leading_number() of that key after shared_.
     struct contender {
         std::size_t source;
         bytes_view key;
         std::uint64_t number;
     };
 
-    // All sources stand on their next key in the new direction: makes the first of them the winner.
+    // Builds the heap anew, for a walk in the given direction. Requires that each source stands on the first entry that
+    // it contributes, or at its end.
     void collect(direction towards) {
         direction_ = towards;
         defect_.reset();
         valid_ = false;
         heap_.clear();
         for (std::size_t i = 0; i < sources_.size(); ++i)
-            if (alive(i)) heap_.push_back({i, sources_[i].key(), 0});
+            if (has_entry(i)) heap_.push_back({i, sources_[i].key(), 0});
         if (defect_ || heap_.empty()) return;
-        winner_ = heap_.front();
+        winner_ = heap_.front();  // number_all() requires one
         number_all();
         for (std::size_t i = heap_.size() / 2; i-- > 0;) sift_down(i);
         pop_winner();
-        settle();
+        show_winner();
     }
 
-    // The winner has been shown: moves on to the next entry to show.
+    // Moves the winner on, and makes the source with the next key the winner.
     void step() {
         valid_ = false;
         const std::size_t last = winner_.source;
         advance(last);
-        if (!alive(last)) {
+        if (!has_entry(last)) {
             if (defect_ || heap_.empty()) return;
             pop_winner();
-        } else if (contend(winner_); !heap_.empty() && before(heap_.front(), winner_)) {
-            // Else it is the same source again, the common case: the heap stays as it is.
+        } else if (update_key(winner_); !heap_.empty() && before(heap_.front(), winner_)) {
+            // Otherwise the same source has the next key too, which is the common case: the heap does not change.
             std::swap(winner_, heap_.front());
             sift_down(0);
         }
-        settle();
+        show_winner();
     }
 
-    // The winner has the smallest key: moves the older sources past it, and past it, too, if it is not to be shown.
-    void settle() {
+    // Makes the winner's entry the current one: moves the other sources with its key past it, since they are older. If
+    // the entry is a tombstone to leave out, goes on with the next winner.
+    void show_winner() {
         for (;;) {
-            if (!drain_losers()) return;
+            if (!skip_older()) return;
             if (!options_.drop_tombstones || !entry().tombstone()) break;
             ++tombstones_dropped_;
             advance(winner_.source);
-            if (alive(winner_.source)) {
-                contend(winner_);
+            if (has_entry(winner_.source)) {
+                update_key(winner_);
                 if (heap_.empty() || before(winner_, heap_.front())) continue;
                 std::swap(winner_, heap_.front());
                 sift_down(0);
@@ -160,12 +170,13 @@ private:
         valid_ = true;
     }
 
-    bool drain_losers() {
+    // Moves every source that stands on the winner's key past it. Returns false at an error.
+    bool skip_older() {
         while (!heap_.empty() && heap_.front().number == winner_.number && heap_.front().key == winner_.key) {
-            const std::size_t loser = heap_.front().source;
-            advance(loser);
-            if (alive(loser)) {
-                contend(heap_.front());
+            const std::size_t older = heap_.front().source;
+            advance(older);
+            if (has_entry(older)) {
+                update_key(heap_.front());
                 sift_down(0);
             } else if (defect_) {
                 return false;
@@ -176,8 +187,8 @@ private:
         return true;
     }
 
-    // Whether source i still stands on an entry; a source that met damage sets defect_.
-    bool alive(std::size_t i) {
+    // Returns whether source i stands on an entry. If it has met an error, stores that in defect_.
+    bool has_entry(std::size_t i) {
         if (sources_[i].valid()) return true;
         if (auto status = sources_[i].status(); !status && !defect_) defect_ = std::move(status).error();
         return false;
@@ -190,7 +201,8 @@ private:
         sources_[i].next();
     }
 
-    // Every source but the winner stands beyond the winner's key in the old direction, or at an end.
+    // To turn round, every source must be placed anew around the winner's key: all but the winner stand beyond it in
+    // the old direction, or at an end.
     void turn_forward() requires cursor<Cursor> {
         const bytes_view from = key();
         for (std::size_t i = 0; i < sources_.size(); ++i) {
@@ -209,21 +221,22 @@ private:
         collect(direction::backward);
     }
 
-    // Takes the key that the contender's source stands on now.
-    void contend(contender& who) {
-        who.key = sources_[who.source].key();
-        if (heap_.empty()) return;  // nobody to compare with: whoever is alone has no number
-        if (who.key.starts_with(shared_))
-            who.number = number(who.key);
+    // Updates the key and the number of `moved`, the winner or an element of the heap, after its source has moved.
+    void update_key(contender& moved) {
+        moved.key = sources_[moved.source].key();
+        if (heap_.empty()) return;  // a single source is compared with none, and needs no number
+        if (moved.key.starts_with(shared_))
+            moved.number = number(moved.key);
         else
             number_all();
     }
-    // Finds out anew what all keys share. Some bytes less than that, so that it stays true for a while.
+    // Determines anew the prefix that all keys share, and the numbers of all contenders. Takes a shorter prefix than
+    // the keys share now, so that it remains shared for a while.
     void number_all() {
-        constexpr std::size_t room = 4;
+        constexpr std::size_t slack = 4;
         std::size_t same = winner_.key.size();
         for (const contender& c : heap_) same = std::min(same, detail::shared_prefix(winner_.key, c.key));
-        shared_.assign(winner_.key.substr(0, same - std::min(same, room)));
+        shared_.assign(winner_.key.substr(0, same - std::min(same, slack)));
         winner_.number = number(winner_.key);
         for (contender& c : heap_) c.number = number(c.key);
     }
@@ -231,7 +244,7 @@ private:
         return detail::leading_number(key.substr(shared_.size()));
     }
 
-    // Whether a's entry comes before b's; of the same key, the newer source's.
+    // Returns whether a comes before b in the current direction; of two with the same key, the newer source does.
     [[nodiscard]] bool before(const contender& a, const contender& b) const noexcept {
         const bool forward = direction_ == direction::forward;
         if (a.number != b.number) return (a.number < b.number) == forward;
@@ -249,23 +262,24 @@ private:
         heap_.pop_back();
         if (!heap_.empty()) sift_down(0);
     }
-    // Lets all smaller children up on the way to a leaf, and looks for the place from there: what comes in at the top
-    // mostly belongs far down, and so half of the comparisons are saved.
+    // Restores the heap below `from`. Moves the smaller child up at each level down to a leaf, then finds the place of
+    // the element upwards from there: it usually belongs far down, so this saves about half of the comparisons.
     void sift_down(std::size_t from) {
         const contender moving = heap_[from];
         std::size_t at = from;
-        for (std::size_t child; (child = 2 * at + 1) < heap_.size(); at = child) {
+        for (std::size_t child = 2 * at + 1; child < heap_.size(); child = 2 * at + 1) {
             if (child + 1 < heap_.size() && before(heap_[child + 1], heap_[child])) ++child;
             heap_[at] = heap_[child];
+            at = child;
         }
         for (; at > from && before(moving, heap_[(at - 1) / 2]); at = (at - 1) / 2) heap_[at] = heap_[(at - 1) / 2];
         heap_[at] = moving;
     }
 
     detail::vector_of<Cursor, Alloc> sources_;
-    detail::vector_of<contender, Alloc> heap_;  // those with entries left, but for the winner
+    detail::vector_of<contender, Alloc> heap_;  // the sources with entries left, except the winner
     contender winner_{};
-    basic_bytes<Alloc> shared_;  // in front of all keys
+    basic_bytes<Alloc> shared_;  // a prefix of all contenders' keys
     merge_options options_;
     direction direction_ = direction::forward;
     bool valid_ = false;

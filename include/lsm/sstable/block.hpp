@@ -21,29 +21,37 @@
 
 namespace lsm::detail {
 
-/// For each entry of a block, in order: where its record begins, in the lower half, and the first four bytes of its key
-/// behind what all keys of the block share, in the upper.
+/// One number for each entry of a block, in order:
+///
+///     63                                32 31                               0
+///     +-----------------------------------+----------------------------------+
+///     | the four bytes of the key after   | the offset of the entry's record |
+///     | the prefix that all keys share    | in the block                     |
+///     +-----------------------------------+----------------------------------+
+///
+/// The four bytes are big-endian, so that the numbers order like the keys; a shorter key has zeros there.
 template <class Alloc>
 using block_directory = vector_of<std::uint64_t, Alloc>;
 
-/// A data block and its directory, both of which live elsewhere.
+/// A view of a data block (sstable/format.hpp) and its directory. Neither is owned; both must outlive the view.
 class block_view {
 public:
-    /// No block: only assignment may follow.
+    /// Makes a view of no block. Only assignment may follow.
     block_view() = default;
 
-    /// Checks `data` as a whole: count, records, order, that nothing is left over, and that it begins with `first_key`.
-    /// Fills `directory`, with memory in proportion to `data`. Offsets in errors begin at `at`, the block's place in
-    /// its file.
+    /// Checks the whole block `data`: its count, its records, their order, that no bytes are left over, and that its
+    /// first key is `first_key`. Fills `directory`. Errors: bad_block, bad_type, bad_tombstone, unsorted, in the order
+    /// of the format page. Errors give offsets in the file, in which the block is at `at`. O(data), in time and memory.
     template <class Directory>
     static result<block_view> parse(bytes_view data, bytes_view first_key, std::uint64_t at, Directory& directory) {
-        const auto defect_at = [at](std::size_t where, errc code, bytes_view why) {
-            return failure_at(at + where, code, why);
+        const auto defect_at = [at](std::size_t offset, errc code, bytes_view detail) {
+            return failure_at(at + offset, code, detail);
         };
         directory.clear();
         std::uint32_t count = 0;
         field_reader in(data);
         if (!in.read(count) || count == 0) return defect_at(0, errc::bad_block, "a block has no entries");
+        // A damaged count can be four billion: reserve for no more entries than the bytes have room for.
         directory.reserve(std::min<std::size_t>(count, in.left() / record_header_bytes));
         bytes_view first, last;
         for (std::uint32_t i = 0; i < count; ++i) {
@@ -56,6 +64,7 @@ public:
                 return defect_at(start, *defect, "malformed entry");
             if (!in.read(header.key_length, key) || !in.read(header.value_length, value))
                 return defect_at(start, errc::bad_block, "an entry leaves the block");
+            // The directory has 32 bits for an offset. No 32-bit target size makes a block that needs more.
             if (start > max_length) return defect_at(start, errc::bad_block, "an entry begins beyond four gigabytes");
             if (i == 0)
                 first = key;
@@ -64,20 +73,22 @@ public:
             directory.push_back(start);
             last = key;
         }
-        if (in.left() != 0) return defect_at(in.offset(), errc::bad_block, "bytes behind the block's last entry");
+        if (in.left() != 0) return defect_at(in.offset(), errc::bad_block, "bytes after the block's last entry");
         if (first != first_key) return defect_at(0, errc::bad_block, "the first key is not the index key");
 
         block_view out;
         out.data_ = data.data();
         out.directory_ = directory.data();
         out.count_ = count;
+        // The keys ascend, so the prefix that the first and the last share is shared by all. Only with that
+        // prefix known can the upper halves of the directory be filled.
         out.shared_ = static_cast<std::uint32_t>(shared_prefix(first, last));
         for (std::uint32_t i = 0; i < count; ++i)
             directory[i] |= upper_half(leading_number(out.key(i).substr(out.shared_)));
         return out;
     }
 
-    /// Entries; at least one.
+    /// Returns the number of entries, which is at least one.
     [[nodiscard]] std::size_t size() const noexcept { return count_; }
     [[nodiscard]] bytes_view key(std::size_t i) const noexcept {
         const char* const at = record(i);
@@ -89,13 +100,13 @@ public:
                 {at + record_header_bytes + load_le<std::uint32_t>(at), load_le<std::uint32_t>(at + 4)}};
     }
 
-    /// The first entry whose key is not below `key`; size() if there is none. O(log size).
+    /// Returns the first entry whose key is not below `key`, or size() if there is none. O(log size).
     [[nodiscard]] std::size_t lower_bound(bytes_view key) const noexcept {
         return search_by_number<bound::lower>(
             count_, shared_, key, [this](std::size_t i) { return upper_half(directory_[i]); }, upper_half,
             [this](std::size_t i) { return this->key(i); });
     }
-    /// The entry of `key`, if it is here.
+    /// Returns the entry of `key`, or nothing. O(log size).
     [[nodiscard]] std::optional<entry_view> find(bytes_view key) const noexcept {
         const std::size_t i = lower_bound(key);
         if (i == count_ || this->key(i) != key) return std::nullopt;
@@ -111,11 +122,12 @@ private:
     const char* data_ = nullptr;
     const std::uint64_t* directory_ = nullptr;
     std::uint32_t count_ = 0;
-    std::uint32_t shared_ = 0;
+    std::uint32_t shared_ = 0;  // the length of the prefix that all keys share
 };
 
-/// The entry of `key` in the bytes of a block, found by walking over those before it: cheaper than parse() for one
-/// look, and blind to defects in what comes after. Offsets in errors begin at `at`.
+/// Returns the entry of `key` in the block `data`, or nothing. Walks over the entries before it, which is cheaper than
+/// block_view::parse() for a single lookup, and does not notice defects after it. Errors: bad_block, with the offset in
+/// the file, in which the block is at `at`. O(data).
 inline result<std::optional<entry_view>> find_in_block(bytes_view data, bytes_view key, std::uint64_t at) {
     field_reader in(data);
     std::uint32_t left = 0;
@@ -133,27 +145,33 @@ inline result<std::optional<entry_view>> find_in_block(bytes_view data, bytes_vi
     return std::nullopt;
 }
 
-/// A data block with its memory: this object, and the bytes behind it in the same allocation, unless they live
-/// elsewhere.
+/// A data block in memory, as a cache keeps it: this object, and after it in the same allocation the bytes of the
+/// block.
+///
+///     +----------------+---------------+
+///     | block_contents | room(): bytes |
+///     +----------------+---------------+
+///
+/// A block of a mapped file has no bytes of its own; its view refers to the map.
 template <class Alloc>
 class block_contents : public cache_item {
     using word = std::uint64_t;
     using word_allocator = typename std::allocator_traits<Alloc>::template rebind_alloc<word>;
 
 public:
-    /// One with room for `size` bytes.
+    /// Allocates contents with room for `size` bytes. The bytes are not initialized. destroy() frees them.
     static block_contents* make(std::size_t size, const Alloc& alloc) {
         static_assert(alignof(block_contents) <= alignof(word));
         word_allocator memory(alloc);
         auto* const raw = std::to_address(std::allocator_traits<word_allocator>::allocate(memory, words(size)));
         return ::new (static_cast<void*>(raw)) block_contents(size, alloc);
     }
-    static void destroy(block_contents* gone) noexcept {
-        word_allocator memory(gone->directory.get_allocator());
-        const std::size_t count = words(gone->size_);
-        gone->~block_contents();
+    static void destroy(block_contents* contents) noexcept {
+        word_allocator memory(contents->directory.get_allocator());
+        const std::size_t count = words(contents->size_);
+        contents->~block_contents();
         using pointer = typename std::allocator_traits<word_allocator>::pointer;
-        word& first = *std::launder(reinterpret_cast<word*>(gone));
+        word& first = *std::launder(reinterpret_cast<word*>(contents));
         std::allocator_traits<word_allocator>::deallocate(memory, std::pointer_traits<pointer>::pointer_to(first),
                                                           count);
     }
@@ -180,23 +198,24 @@ private:
 
 namespace lsm {
 
-/// A decoded data block: its bytes, and where each entry begins. Immutable and shared: a copy is the same block, and
-/// views into it live as long as any copy. Safe from many threads.
+/// A decoded data block. A handle: copies share the block, and views into it are valid as long as any copy exists. The
+/// block is immutable, so any number of threads may read it.
 template <class Alloc>
 class basic_block {
     using contents = detail::block_contents<Alloc>;
 
 public:
-    /// No block: only assignment and destruction may follow.
+    /// Makes an empty handle. Only assignment, destruction and the test for a block may follow.
     basic_block() = default;
-    /// One that is held already.
+    /// Makes a handle of contents that exist already.
     explicit basic_block(detail::item_pointer<contents> held) noexcept : contents_(std::move(held)) {}
 
-    /// A block with room for `size` bytes, which is none until they and the view are set.
+    /// Makes a block with room for `size` bytes. It is unusable until its bytes and its view are set.
     static basic_block with_room(std::size_t size, const Alloc& alloc) {
         return basic_block(detail::item_pointer<contents>(contents::make(size, alloc)));
     }
-    /// A block of a copy of `data`. Errors: those of block_view::parse().
+    /// Makes a block of a copy of `data`, and checks it. Errors: those of block_view::parse(). O(data), in time and
+    /// memory.
     static result<basic_block> decode(bytes_view data, bytes_view first_key, std::uint64_t at,
                                       const Alloc& alloc = {}) {
         basic_block out = with_room(data.size(), alloc);
@@ -208,20 +227,21 @@ public:
         return out;
     }
 
-    /// Entries; at least one.
+    /// Returns the number of entries, which is at least one.
     [[nodiscard]] std::size_t size() const noexcept { return view().size(); }
     [[nodiscard]] bytes_view key(std::size_t i) const noexcept { return view().key(i); }
     [[nodiscard]] entry_view entry(std::size_t i) const noexcept { return view().entry(i); }
-    /// The first entry whose key is not below `key`; size() if there is none. O(log size).
+    /// Returns the first entry whose key is not below `key`, or size() if there is none. O(log size).
     [[nodiscard]] std::size_t lower_bound(bytes_view key) const noexcept { return view().lower_bound(key); }
 
-    /// Bytes held in memory, about.
+    /// Returns about how many bytes of memory the block holds.
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return contents_->memory_bytes(); }
 
+    /// Returns whether this handle has a block. The other members, except release(), require one.
     [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(contents_); }
     [[nodiscard]] const detail::block_view& view() const noexcept { return contents_->view; }
     [[nodiscard]] contents& item() const noexcept { return *contents_.get(); }
-    /// Gives up the hold on the block; this object is empty afterwards.
+    /// Returns this handle's hold on the block and leaves the handle empty.
     [[nodiscard]] detail::item_pointer<contents> release() && noexcept { return std::move(contents_); }
 
 private:

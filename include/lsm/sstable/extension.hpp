@@ -17,24 +17,37 @@
 #include <lsm/sstable/format.hpp>
 #include <lsm/sstable/table_file.hpp>
 
-/// The extension area of an SSTable, between the end of the last block and the index, where a reader that does not know
-/// of it never looks:
+/// The extension area of an SSTable lies between the end of the last block and the index, where a reader that does not
+/// know about it never looks:
 ///
-///     section | section | ... | trailer
+///     +-----------+-----------+-----+---------+
+///     | section 0 | section 1 | ... | trailer |                     the trailer ends at index_offset
+///     +-----------+-----------+-----+---------+
 ///
-///     section      kind u32 | size u64 | payload [size]
-///     trailer      size of the area u64 | crc u32 | version u32 | "LSMEXT1\0"
+///     section         0      4          12        12+size
+///                     +------+----------+---------+
+///                     | kind |   size   | payload |                 kinds and payloads: see below
+///                     | u32  |   u64    | [size]  |
+///                     +------+----------+---------+
 ///
-///     checksums    kind 1: CRC of index and footer u32 | CRC of each block, n times u32
-///     properties   kind 2: entries u64 | tombstones u64 | key bytes u64 | value bytes u64 | klen u32 | smallest key |
-///     klen u32 |
-///                  largest key
-///     filter       kind 3: see filter.hpp
+///     trailer         0           8       12        16            24
+///                     +-----------+-------+---------+-------------+
+///                     | area size |  crc  | version | "LSMEXT1" 0 |
+///                     |    u64    |  u32  |   u32   |   8 bytes   |
+///                     +-----------+-------+---------+-------------+
 ///
-/// The trailer's crc is over the whole area but its own four bytes. Unknown kinds and versions are passed over.
+///     1 checksums     crc of index and footer u32 | crc of block 0 u32 | crc of block 1 u32 | ...
+///
+///     2 properties    entries u64 | tombstones u64 | key bytes u64 | value bytes u64 |
+///                     klen u32 | smallest key [klen] | klen u32 | largest key [klen]
+///
+///     3 filter        probes u32 | lines u32 | lines times 64 bytes (sstable/filter.hpp)
+///
+/// The area size includes the trailer. The trailer's crc covers the whole area except its own four bytes. Sections of
+/// an unknown kind and areas of an unknown version are ignored.
 namespace lsm {
 
-/// What a table's extension area says of it. The keys live as long as the table is open.
+/// The properties in a table's extension area. The keys are valid while the table is open.
 struct sst_properties {
     std::uint64_t entries = 0;
     std::uint64_t tombstones = 0;
@@ -55,19 +68,20 @@ inline constexpr std::size_t section_header_bytes = 12;
 
 enum class section : std::uint32_t { checksums = 1, properties = 2, filter = 3 };
 
-/// Over the index and the footer behind it.
+/// Returns the CRC of the index and the footer after it.
 [[nodiscard]] inline std::uint32_t index_crc(bytes_view index, const sst_footer& footer) noexcept {
     char raw[sst_footer_bytes];
     write_footer(raw, footer);
     return crc32({raw, sizeof raw}, crc32(index));
 }
 
-/// Over an area but for its crc field. Requires a trailer.
+/// Returns the CRC of an area without its crc field. Requires that the area has a trailer.
 [[nodiscard]] inline std::uint32_t area_crc(bytes_view area) noexcept {
     return crc32(area.substr(area.size() - 12), crc32(area.substr(0, area.size() - 16)));
 }
 
-/// Gathers what the area of a table will say, and writes it. Holds 8 bytes an entry and 4 bytes a block.
+/// Collects the contents of a table's area while the table is written, then encodes them. Holds 8 bytes for each entry
+/// and 4 bytes for each block.
 template <class Alloc>
 class extension_builder {
 public:
@@ -78,7 +92,7 @@ public:
           smallest_(alloc),
           area_(alloc) {}
 
-    /// Keys come in order. If Alloc throws, nothing has changed.
+    /// Requires that keys come in ascending order. If Alloc throws, the call has no effect.
     void add(bytes_view key, entry_view entry) {
         if (counts_.entries == 0) smallest_.assign(key);
         if (filter_bits_per_key_ != 0) hashes_.push_back(xxh64(key));
@@ -89,15 +103,17 @@ public:
     }
     void add_block(bytes_view block) { block_crcs_.push_back(crc32(block)); }
 
-    /// The area of a table whose blocks end where `footer` puts the index. Moves the footer's index behind the area.
+    /// Returns the area of a table whose last block ends at `footer.index_offset`, and advances `footer.index_offset`
+    /// to the end of the area. Requires at least one entry; `largest` is the last key. The view is valid until the next
+    /// call.
     bytes_view build(bytes_view index, sst_footer& footer, bytes_view largest) {
         area_.clear();
-        begin(section::checksums);
-        append_le(area_, std::uint32_t{0});  // of index and footer: known when the area's size is
+        begin_section(section::checksums);
+        append_le(area_, std::uint32_t{0});  // the crc of index and footer; filled in below
         for (const std::uint32_t crc : block_crcs_) append_le(area_, crc);
-        end();
+        end_section();
 
-        begin(section::properties);
+        begin_section(section::properties);
         append_le(area_, counts_.entries);
         append_le(area_, counts_.tombstones);
         append_le(area_, counts_.key_bytes);
@@ -106,14 +122,15 @@ public:
             append_le(area_, static_cast<std::uint32_t>(key.size()));
             area_.append(key);
         }
-        end();
+        end_section();
 
         if (filter_bits_per_key_ != 0) {
-            begin(section::filter);
+            begin_section(section::filter);
             append_filter(area_, hashes_, filter_bits_per_key_);
-            end();
+            end_section();
         }
 
+        // The footer holds the index's offset, so its crc can be computed only now that the size of the area is known.
         const std::uint64_t size = area_.size() + extension_trailer_bytes;
         footer.index_offset += size;
         store_le(area_.data() + section_header_bytes, index_crc(index, footer));
@@ -126,29 +143,31 @@ public:
     }
 
 private:
-    void begin(section kind) {
+    void begin_section(section kind) {
         append_le(area_, static_cast<std::uint32_t>(kind));
-        append_le(area_, std::uint64_t{0});
-        begun_ = area_.size();
+        append_le(area_, std::uint64_t{0});  // the payload's size; end_section() fills it in
+        payload_start_ = area_.size();
     }
-    void end() { store_le(area_.data() + begun_ - 8, std::uint64_t{area_.size() - begun_}); }
+    void end_section() { store_le(area_.data() + payload_start_ - 8, std::uint64_t{area_.size() - payload_start_}); }
 
     unsigned filter_bits_per_key_;
-    sst_properties counts_;  // without the keys
+    sst_properties counts_;  // the keys in it are unused
     vector_of<std::uint32_t, Alloc> block_crcs_;
     vector_of<std::uint64_t, Alloc> hashes_;
     basic_bytes<Alloc> smallest_;
     basic_bytes<Alloc> area_;
-    std::size_t begun_ = 0;
+    std::size_t payload_start_ = 0;  // of the section being written
 };
 
-/// The area of an open table. None is fine: then nothing is known, and every block is believed.
+/// The extension area of an open table. Empty for a table without one: then there are no properties, every key may be
+/// in the table, and every block passes as good.
 template <class Alloc>
 class table_extension {
 public:
-    /// Reads the area between `begin`, where the last block ends, and the index. Bytes that do not end with our magic
-    /// are none of ours, unless nothing but the magic is wrong. Errors: bad_checksum, for an area, index or footer that
-    /// is not what was written; bad_block; io.
+    /// Reads the area between `begin`, where the last block ends, and the index. Returns an empty extension if there is
+    /// no area or its version is unknown. Bytes that do not end with the magic are foreign and are ignored, unless
+    /// their size and crc show that they are an area in which only the magic is damaged. Errors: bad_checksum, if the
+    /// area, the index or the footer is not what was written; bad_block, if the area is malformed; io.
     static result<table_extension> read(const table_tail<Alloc>& file, std::uint64_t begin, const sst_footer& footer,
                                         bytes_view index, const Alloc& alloc) {
         table_extension out(alloc);
@@ -158,36 +177,39 @@ public:
         if (auto got = file.read(footer.index_offset - sizeof trailer, trailer); !got) return std::move(got).error();
         const bool ours = bytes_view(trailer + 16, 8) == extension_magic;
         const bool sized = load_le<std::uint64_t>(trailer) == size;
-        if (!ours && !sized) return out;
+        if (!ours && !sized) return out;  // foreign bytes: don't read all of them
 
         const auto damaged = [&](errc code, bytes_view why) { return failure_at(begin, code, why).in(file.path()); };
         if (!sized) return damaged(errc::bad_checksum, "the extension area does not begin where the last block ends");
         out.area_.resize(static_cast<std::size_t>(size));
         if (auto got = file.read(begin, {out.area_.data(), out.area_.size()}); !got) return std::move(got).error();
+        // The crc covers the magic. With the magic restored, it distinguishes an area with a damaged magic from foreign
+        // bytes.
         out.area_.replace(out.area_.size() - extension_magic.size(), extension_magic.size(), extension_magic);
         const bool intact = area_crc(out.area_) == load_le<std::uint32_t>(trailer + 8);
         if (!ours && !intact) return table_extension(alloc);
-        if (!ours) return damaged(errc::bad_checksum, "the magic of the extension area is not what was written");
-        if (!intact) return damaged(errc::bad_checksum, "the extension area is not what was written");
+        if (!ours) return damaged(errc::bad_checksum, "the magic of the extension area is damaged");
+        if (!intact) return damaged(errc::bad_checksum, "extension area: checksum mismatch");
         if (load_le<std::uint32_t>(trailer + 12) != extension_version) return table_extension(alloc);
         if (!out.find_sections(footer.num_blocks)) return damaged(errc::bad_block, "the extension area is malformed");
         if (!out.block_crcs_.empty() && out.index_crc_ != index_crc(index, footer))
-            return failure_at(footer.index_offset, errc::bad_checksum, "index and footer are not what was written")
+            return failure_at(footer.index_offset, errc::bad_checksum, "index and footer: checksum mismatch")
                 .in(file.path());
         return out;
     }
 
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return area_.capacity(); }
-    /// False only for xxh64() of keys that the table does not have.
+    /// Returns false only if the table does not have the key whose xxh64() is `hash`.
     [[nodiscard]] bool may_contain(std::uint64_t hash) const noexcept {
         return filter_.empty() || filter_may_contain(filter_.in(area_), hash);
     }
     [[nodiscard]] bool has_checksums() const noexcept { return !block_crcs_.empty(); }
-    /// Says by a checksum what all blocks, the index and the footer are. Requires has_checksums().
+    /// Returns the trailer, whose crc identifies the contents of all blocks, the index and the footer, because it
+    /// covers their checksums. Requires has_checksums().
     [[nodiscard]] bytes_view seal() const noexcept {
         return bytes_view(area_).substr(area_.size() - extension_trailer_bytes);
     }
-    /// Whether block `i` is what was written, as far as can be told.
+    /// Returns whether block `i` matches its checksum. True without checksums.
     [[nodiscard]] bool block_is_good(std::size_t i, bytes_view block) const noexcept {
         return block_crcs_.empty() || load_le<std::uint32_t>(block_crcs_.in(area_).data() + 4 * i) == crc32(block);
     }
@@ -198,8 +220,8 @@ public:
     }
 
 private:
-    // A stretch of area_.
-    struct stretch {
+    // A part of area_: offsets, because moving a short string moves its bytes.
+    struct area_part {
         std::size_t offset = 0;
         std::size_t size = 0;
         [[nodiscard]] bool empty() const noexcept { return size == 0; }
@@ -208,6 +230,8 @@ private:
 
     explicit table_extension(const Alloc& alloc) : area_(alloc) {}
 
+    // Notes where the sections of known kinds lie. Returns false if the sections do not fill the area exactly, or if
+    // one of a known kind is malformed or occurs twice.
     [[nodiscard]] bool find_sections(std::uint64_t blocks) noexcept {
         field_reader in(bytes_view(area_).substr(0, area_.size() - extension_trailer_bytes));
         while (in.left() != 0) {
@@ -217,8 +241,9 @@ private:
             if (!in.read(kind) || !in.read(size) || size > in.left() ||
                 !in.read(static_cast<std::size_t>(size), payload))
                 return false;
-            const stretch place{in.offset() - payload.size(), payload.size()};
+            const area_part place{in.offset() - payload.size(), payload.size()};
             sst_properties ignored;
+            // No default: sections of unknown kinds are skipped, so that later versions can add some.
             switch (static_cast<section>(kind)) {
                 case section::checksums:
                     if (has_checksums() || size != 4 + 4 * blocks) return false;
@@ -249,9 +274,9 @@ private:
 
     basic_bytes<Alloc> area_;
     std::uint32_t index_crc_ = 0;
-    stretch block_crcs_;
-    stretch properties_;
-    stretch filter_;
+    area_part block_crcs_;
+    area_part properties_;
+    area_part filter_;
 };
 
 }  // namespace lsm::detail

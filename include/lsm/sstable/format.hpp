@@ -7,16 +7,40 @@
 #include <lsm/core/coding.hpp>
 #include <lsm/core/result.hpp>
 
-/// An SSTable:
+/// The SSTable file format: data blocks of sorted entries, an index that locates the blocks, and a footer that locates
+/// the index.
 ///
-///     data block 0 | data block 1 | ... | index | footer
+///     +--------------+--------------+-----+------------------+-------+--------+
+///     | data block 0 | data block 1 | ... | [extension area] | index | footer |
+///     +--------------+--------------+-----+------------------+-------+--------+
 ///
-///     data block   count u32 | count entry records, keys ascending
-///     index        n u32 | n times: klen u32 | offset u64 | size u64 | first key of the block [klen]
-///     footer       index_offset u64 | index_size u64 | num_blocks u64 | "SST1\0\0\0\0"
+///     data block      0       4
+///                     +-------+----------+----------+-----+
+///                     | count | record 0 | record 1 | ... |        count entry records (core/entry.hpp)
+///                     |  u32  |          |          |     |
+///                     +-------+----------+----------+-----+
 ///
-/// A block is closed before the entry that would take it over the target size. An SSTable of no entries has no block
-/// and is 36 bytes long.
+///     index           0       4
+///                     +-------+----------+----------+-----+
+///                     |   n   | entry 0  | entry 1  | ... |        n index entries, one for each block
+///                     |  u32  |          |          |     |
+///                     +-------+----------+----------+-----+
+///
+///     index entry     0       4          12         20       20+klen
+///                     +-------+----------+----------+--------+
+///                     | klen  |  offset  |   size   |  key   |     where the block lies, and its first key
+///                     |  u32  |   u64    |   u64    | [klen] |
+///                     +-------+----------+----------+--------+
+///
+///     footer          0              8            16           24               32
+///                     +--------------+------------+------------+----------------+
+///                     | index_offset | index_size | num_blocks | "SST1" 0 0 0 0 |
+///                     |     u64      |    u64     |    u64     |                |
+///                     +--------------+------------+------------+----------------+
+///
+/// Integers are little-endian. Keys ascend strictly over the whole file. The writer closes a block before the entry
+/// that would take it beyond the target size. An SSTable without entries has no block and is 36 bytes long. The
+/// extension area is optional (sstable/extension.hpp).
 namespace lsm {
 
 /// The last 32 bytes of an SSTable.
@@ -30,12 +54,13 @@ struct sst_footer {
 };
 
 struct sst_options {
-    /// The target size of a data block, in bytes: a block is larger only when it holds one entry that alone is.
+    /// The target size of a data block, in bytes. A block exceeds it only if its single entry does.
     std::uint32_t block_size = 4096;
-    /// Write the extension area (see extension.hpp): checksums, properties, a filter. Costs 8 bytes of memory an entry
-    /// until the table is finished. Without it the file is the canonical one.
+    /// Writes the extension area (sstable/extension.hpp): checksums, properties, and a filter. The filter takes
+    /// 8 bytes of memory for each entry until the table is finished. Without the area the file is the canonical one.
     bool extended = false;
-    /// The size of the filter: 10 bits a key let one in a hundred absent keys through; 0 for no filter.
+    /// The size of the filter, in bits for each key. With 10, about one lookup of an absent key in a hundred passes the
+    /// filter. 0 writes no filter.
     unsigned filter_bits_per_key = 10;
 };
 
@@ -65,10 +90,10 @@ inline void write_footer(char* to, const sst_footer& footer) noexcept {
             bytes_view(from + 24, 8) == sst_magic};
 }
 
-/// short_input for a file too small to be an SSTable.
+/// Errors: short_input, for a file of `size` bytes that is too small to be an SSTable.
 inline result<void> check_table_size(std::uint64_t size) {
     if (size < sst_smallest_file)
-        return failure(errc::short_input, "an SSTable has at least 36 bytes, this file " + std::to_string(size));
+        return failure(errc::short_input, "an SSTable has at least 36 bytes, this file has " + std::to_string(size));
     return {};
 }
 

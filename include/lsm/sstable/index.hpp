@@ -21,12 +21,18 @@ struct index_entry {
     std::uint64_t size;
 };
 
-/// The index of an SSTable, held as it stands in the file, and for each of its entries where it begins and a number
-/// that stands for its key.
+/// The index of an SSTable:
+///
+///     n u32 | n times: klen u32 | offset u64 | size u64 | first key of the block [klen]
+///
+/// Holds these bytes as they are in the file. For each entry it also holds the offset of the entry, and the
+/// leading_number() of the key's bytes after the prefix that all keys share, so that a search compares numbers instead
+/// of keys.
 template <class Alloc>
 class table_index {
 public:
-    /// Checks the index bytes that `footer` points to. Memory in proportion to `data`.
+    /// Checks and takes over `data`, the index bytes that `footer` locates. Errors, with their offset in the file:
+    /// bad_block, unsorted, index_out_of_range, in the order of the format page. O(data), in time and memory.
     static result<table_index> parse(basic_bytes<Alloc> data, const sst_footer& footer, const Alloc& alloc) {
         table_index out(std::move(data), alloc);
         if (auto parsed = out.find_entries(footer); !parsed) return std::move(parsed).error();
@@ -35,7 +41,7 @@ public:
         return out;
     }
 
-    /// Blocks.
+    /// Returns the number of blocks.
     [[nodiscard]] std::size_t size() const noexcept { return starts_.size(); }
     [[nodiscard]] index_entry operator[](std::size_t i) const noexcept {
         const char* const at = data_.data() + static_cast<std::size_t>(starts_[i]);
@@ -44,7 +50,7 @@ public:
                 load_le<std::uint64_t>(at + 12)};
     }
 
-    /// Where the last block ends.
+    /// Returns the offset in the file at which the last block ends; 0 without blocks.
     [[nodiscard]] std::uint64_t end_of_blocks() const noexcept {
         if (size() == 0) return 0;
         const index_entry last = (*this)[size() - 1];
@@ -53,10 +59,10 @@ public:
     [[nodiscard]] std::size_t memory_bytes() const noexcept {
         return data_.capacity() + (starts_.capacity() + numbers_.capacity()) * sizeof(std::uint64_t);
     }
-    /// As it stands in the file.
+    /// Returns the index as it is in the file.
     [[nodiscard]] bytes_view raw() const noexcept { return data_; }
 
-    /// The only block that can hold `key`; none if the key is below the first block's. O(log size).
+    /// Returns the only block that can contain `key`, or nothing if `key` is below the index's first key. O(log size).
     [[nodiscard]] std::optional<std::size_t> floor(bytes_view key) const noexcept {
         const std::size_t i = search_by_number<bound::upper>(
             size(), shared_, key, [this](std::size_t j) { return numbers_[j]; }, [](std::uint64_t n) { return n; },
@@ -69,6 +75,7 @@ private:
     table_index(basic_bytes<Alloc> data, const Alloc& alloc)
         : data_(std::move(data)), starts_(alloc), numbers_(alloc) {}
 
+    // Finds where each entry starts. Checks that the entries fill the index exactly and are as many as the footer says.
     result<void> find_entries(const sst_footer& footer) {
         field_reader in(data_);
         const auto malformed = [&](bytes_view detail) {
@@ -76,23 +83,25 @@ private:
         };
         std::uint32_t count = 0;
         if (!in.read(count)) return malformed("the index is cut off");
+        // Before memory is reserved for them: a damaged count can be four billion.
         if (count > in.left() / index_entry_header_bytes) return malformed("more blocks than the index has room for");
         starts_.reserve(count);
         for (std::uint32_t i = 0; i < count; ++i) {
             const std::size_t start = in.offset();
             std::uint32_t key_length = 0;
-            std::uint64_t place = 0;
+            std::uint64_t ignored = 0;
             bytes_view key;
-            if (!in.read(key_length) || !in.read(place) || !in.read(place) || !in.read(key_length, key))
+            if (!in.read(key_length) || !in.read(ignored) || !in.read(ignored) || !in.read(key_length, key))
                 return malformed("an index entry is cut off");
             starts_.push_back(start);
         }
-        if (in.left() != 0) return malformed("bytes behind the last index entry");
+        if (in.left() != 0) return malformed("bytes after the last index entry");
         if (count != footer.num_blocks) return malformed("index and footer differ in the number of blocks");
         return {};
     }
 
-    // Each rule over the whole index before the next one, so that every reader reports the same defect.
+    // Checks each rule for the whole index before the next rule, so that all readers report the same error for an index
+    // with several defects.
     result<void> check_entries(const sst_footer& footer) const {
         const auto wrong = [&](std::size_t i, errc code, bytes_view detail) {
             return failure_at(footer.index_offset + starts_[i], code, detail);
@@ -105,15 +114,16 @@ private:
         std::uint64_t end = 0;
         for (std::size_t i = 0; i < size(); ++i) {
             const auto [key, offset, size] = (*this)[i];
-            if (offset < end) return wrong(i, errc::index_out_of_range, "the block begins before the last one ends");
-            if (offset > footer.index_offset || size > footer.index_offset - offset)
-                return wrong(i, errc::index_out_of_range, "the block ends beyond the index");
+            if (offset < end)
+                return wrong(i, errc::index_out_of_range, "the block begins before the previous one ends");
+            if (offset > footer.index_offset || size > footer.index_offset - offset)  // a sum could wrap
+                return wrong(i, errc::index_out_of_range, "the block ends after the index begins");
             end = offset + size;
         }
         return {};
     }
 
-    // Requires that the keys ascend.
+    // Requires that the keys ascend: then the prefix that the first and the last key share is shared by all.
     void number_keys() {
         if (size() == 0) return;
         shared_ = shared_prefix((*this)[0].first_key, (*this)[size() - 1].first_key);
@@ -126,8 +136,8 @@ private:
 
     basic_bytes<Alloc> data_;
     numbers starts_;
-    numbers numbers_;         // of what the keys have behind the bytes that they share
-    std::size_t shared_ = 0;  // how many these are
+    numbers numbers_;         // leading_number() of each key after the shared prefix
+    std::size_t shared_ = 0;  // the length of the prefix that all keys share
 };
 
 }  // namespace lsm::detail

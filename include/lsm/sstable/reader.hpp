@@ -16,8 +16,9 @@
 
 namespace lsm {
 
-/// An open SSTable: its index in memory, its blocks read when they are asked for; by a cursor on a long walk, up to 64
-/// KiB of them at a time. Immutable, so safe from many threads; copies share it, and cursors keep it open.
+/// An open SSTable. The index is in memory, blocks are read on demand; a cursor on a long walk reads up to 64 KiB of
+/// them at a time. Immutable, so any number of threads may use it. A handle: copies share the table, and cursors keep
+/// it open.
 template <class Policies>
 class basic_sst_reader {
     using alloc = typename Policies::allocator_type;
@@ -29,23 +30,25 @@ public:
     using cursor =
         typed_cursor<Policies, detail::range_cursor<detail::table_cursor<detail::uncached_table<alloc>>, alloc>, true>;
 
-    /// A part of the keys: from `from` (included) to `to` (not included), backwards if `reverse`.
+    /// A range of keys: from `from` (inclusive) to `to` (exclusive), in descending order if `reverse`. Without a bound
+    /// it extends to that end of the table.
     struct range {
         std::optional<typename Policies::key_view> from = {};
         std::optional<typename Policies::key_view> to = {};
         bool reverse = false;
     };
 
-    /// Checks footer and index, in the order of the format page, and reads no block. Errors: short_input, bad_magic,
-    /// index_out_of_range, bad_block, unsorted, bad_checksum (with an extension area), io. Memory in proportion to
-    /// index and area.
+    /// Opens a table. Checks footer, index and extension area, in the order of the format page, and reads no block.
+    /// Errors: short_input, bad_magic, index_out_of_range, bad_block, unsorted, bad_checksum (with an extension area),
+    /// io. Memory in proportion to index and area.
     static result<basic_sst_reader> open(io::file file, const alloc& allocator = {}) {
         auto opened = table::open(std::move(file), allocator);
         if (!opened) return std::move(opened).error();
         return basic_sst_reader(std::allocate_shared<const table>(allocator, *std::move(opened)));
     }
 
-    /// What the table knows of `key`. Reads one block at most. Errors: damage in that block, bad_value, io.
+    /// Looks up `key`: a value, a tombstone, or absent. Reads at most one block. Errors: damage in that block
+    /// (bad_block, bad_type, bad_tombstone, unsorted, bad_checksum), bad_value, io.
     result<lookup> get(typename Policies::key_argument key) const {
         const detail::encoded_key<Policies> target(key, table_->allocator());
         if (!table_->extension().may_contain(detail::xxh64(target.view()))) return lookup();
@@ -62,21 +65,23 @@ public:
         return lookup(*std::move(value));
     }
 
-    /// The entries of `part` (without one, of the whole table), tombstones included, in key order.
-    [[nodiscard]] cursor iter(const range& part = {}) const {
-        detail::key_range<alloc> bounds(table_->allocator());
-        if (part.from) bounds.from.set(detail::encoded_key<Policies>(*part.from, table_->allocator()).view());
-        if (part.to) bounds.to.set(detail::encoded_key<Policies>(*part.to, table_->allocator()).view());
-        bounds.reverse = part.reverse;
-        return cursor({byte_cursor(), std::move(bounds)}, table_->allocator(), table_->file().path());
+    /// Returns a cursor over the entries in `bounds`, by default the whole table, tombstones included. It stands on the
+    /// first entry.
+    [[nodiscard]] cursor iter(const range& bounds = {}) const {
+        detail::key_range<alloc> encoded(table_->allocator());
+        if (bounds.from) encoded.from.set(detail::encoded_key<Policies>(*bounds.from, table_->allocator()).view());
+        if (bounds.to) encoded.to.set(detail::encoded_key<Policies>(*bounds.to, table_->allocator()).view());
+        encoded.reverse = bounds.reverse;
+        return cursor({byte_cursor(), std::move(encoded)}, table_->allocator(), table_->file().path());
     }
 
-    /// The entries as bytes, for a merge; seek first.
+    /// Returns a cursor over the entries as bytes, for a merge. It has no position: seek first.
     [[nodiscard]] detail::table_cursor<detail::uncached_table<alloc>> byte_cursor() const {
         return {detail::uncached_table<alloc>(table_), table_->allocator()};
     }
 
-    /// Entries, tombstones included. Reads and checks every block: O(file), with one block in memory.
+    /// Counts the entries, tombstones included. Reads and checks every block: O(file), with one block in memory.
+    /// Errors: damage in any block, io.
     result<std::uint64_t> len() const {
         std::uint64_t entries = 0;
         for (std::size_t i = 0; i < table_->index().size(); ++i) {
@@ -91,10 +96,12 @@ public:
     [[nodiscard]] std::uint64_t file_bytes() const noexcept { return table_->file_bytes(); }
     [[nodiscard]] const sst_footer& footer() const noexcept { return table_->footer(); }
 
-    /// What the extension area says of the table; nothing if it has none. Views live as long as a copy of the reader.
+    /// Returns the properties in the extension area, or nothing if the table has none. Their keys are valid as long as
+    /// a copy of the reader exists.
     [[nodiscard]] std::optional<sst_properties> properties() const noexcept { return table_->extension().properties(); }
 
-    /// The footer of a file that need not be sound; short_input if it is too small to have one.
+    /// Reads the footer of any file and checks nothing but the size; see sst_footer::magic_ok. Errors: short_input, if
+    /// the file is too small to be an SSTable; io.
     static result<sst_footer> read_footer(const io::file& file) {
         const auto size = file.size();
         if (!size) return size.error();

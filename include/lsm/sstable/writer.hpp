@@ -18,7 +18,7 @@
 
 namespace lsm::detail {
 
-/// Writes an SSTable over bytes, with one block and the index in memory. After a failure every call returns it again.
+/// Writes an SSTable over bytes. Holds one block and the index in memory. After an error, every call returns it again.
 template <class Alloc>
 class table_builder {
 public:
@@ -28,6 +28,7 @@ public:
         if (options.extended) extension_.emplace(options.filter_bits_per_key, alloc);
     }
 
+    /// Adds an entry. Errors: unsorted, too_large, those of the sink. If Alloc throws, the call can be repeated.
     result<void> add(bytes_view key, entry_view entry) {
         if (failure_) return *failure_;
         if (key.size() > max_length || entry.value.size() > max_length)
@@ -37,8 +38,9 @@ public:
         if (!block_.empty() && block_.size() + record_bytes(key, entry) > options_.block_size)
             if (auto closed = close_block(); !closed) return closed;
 
+        // All memory first: what follows cannot be undone. extension_->add() can throw too, but then has no effect.
         make_room(block_, block_header_bytes + record_header_bytes + key.size() + entry.value.size());
-        last_key_.reserve(key.size());  // before what cannot be taken back
+        last_key_.reserve(key.size());
         if (extension_) extension_->add(key, entry);
         last_key_.assign(key);
         if (block_.empty()) block_.append(block_header_bytes, '\0');
@@ -48,6 +50,7 @@ public:
         return {};
     }
 
+    /// Writes the last block, the extension area, the index and the footer. If Alloc throws, the call can be repeated.
     result<void> finish() {
         if (failure_) return *failure_;
         if (!block_.empty())
@@ -67,6 +70,7 @@ private:
         if (blocks_ == std::numeric_limits<std::uint32_t>::max())
             return fail(failure(errc::too_large, "an SSTable has at most 2^32-1 blocks"));
         store_le(block_.data(), in_block_);
+        // The first key is in the block's first record. As in add(), all memory first.
         const auto first_key_length = load_le<std::uint32_t>(block_.data() + block_header_bytes);
         make_room(index_, index_entry_header_bytes + first_key_length);
         if (extension_) extension_->add_block(block_);
@@ -86,14 +90,14 @@ private:
         auto done = out_->append(data);
         return done ? std::move(done) : fail(std::move(done).error());
     }
-    LSM_COLD result<void> fail(error why) {
-        failure_ = why;
-        return why;
+    LSM_COLD result<void> fail(error failure) {
+        failure_ = failure;
+        return failure;
     }
 
     io::sink* out_;
     sst_options options_;
-    basic_bytes<Alloc> block_;  // empty, or a count still to be filled in and at least one record
+    basic_bytes<Alloc> block_;  // empty, or a count to be filled in by close_block(), and at least one record
     basic_bytes<Alloc> index_;
     basic_bytes<Alloc> last_key_;
     std::uint32_t in_block_ = 0;
@@ -108,10 +112,12 @@ private:
 
 namespace lsm {
 
-/// Writes an SSTable, front to back, into a sink that outlives it. Holds one block and the index, never the file.
+/// Writes an SSTable from front to back into a sink, which must outlive the writer. Holds one block and the index in
+/// memory, not the file; with an extension area, also up to 8 bytes for each entry and 4 for each block.
 ///
-/// Keys come in strictly ascending order. After the first failure every call returns it again, and nothing more is
-/// written; what was written before is no table, so write to a temporary file (io::replacement) and throw it away.
+/// Requires keys in strictly ascending order. After the first error, every call returns it again and writes nothing.
+/// What was written until then is not a table: write to a temporary file (io::replacement), and discard it after an
+/// error.
 template <class Policies>
 class basic_sst_writer {
     using alloc = typename Policies::allocator_type;
@@ -124,20 +130,22 @@ public:
     explicit basic_sst_writer(io::sink& out, sst_options options = {}, const alloc& allocator = {})
         : alloc_(allocator), builder_(out, options, allocator) {}
 
-    /// Errors: unsorted, for a key that is not greater than the last; too_large; what the sink reports. O(1) amortized.
-    result<void> add(typename Policies::key_argument key, const entry& what) {
-        if (!what) return add_bytes(key, {entry_type::tombstone, {}});
-        const detail::encoded_value<Policies> value(*what, alloc_);
-        return add_bytes(key, {entry_type::value, value.view()});
+    /// Adds a value or a tombstone. Errors: unsorted, for a key that is not greater than the last; too_large; those of
+    /// the sink. O(1) amortized.
+    result<void> add(typename Policies::key_argument key, const entry& value) {
+        if (!value) return add_bytes(key, {entry_type::tombstone, {}});
+        const detail::encoded_value<Policies> stored(*value, alloc_);
+        return add_bytes(key, {entry_type::value, stored.view()});
     }
 
-    /// Writes the last block, the index and the footer; nothing may follow. A table without entries is a table too.
+    /// Writes the last block, the extension area, the index and the footer. No call may follow. A table may have no
+    /// entries. Errors: too_large; those of the sink.
     result<void> finish() { return builder_.finish(); }
 
 private:
-    result<void> add_bytes(typename Policies::key_argument key, entry_view what) {
+    result<void> add_bytes(typename Policies::key_argument key, entry_view encoded) {
         const detail::encoded_key<Policies> stored(key, alloc_);
-        return builder_.add(stored.view(), what);
+        return builder_.add(stored.view(), encoded);
     }
 
     [[no_unique_address]] alloc alloc_;
