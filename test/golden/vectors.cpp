@@ -1,4 +1,4 @@
-// The vectors of docs/formats.md, made by the library.
+// Checks that the library writes the golden vectors of docs/formats.md.
 
 #include <lsm/lsm.hpp>
 
@@ -56,7 +56,7 @@ bytes log_record(const lsm::write_batch& batch) {
 
 }  // namespace
 
-TEST_CASE("vectors: the hash that checks them is SHA-256") {
+TEST_CASE("vectors: the test's own hash is SHA-256") {
     CHECK(sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     CHECK(sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     CHECK(sha256(bytes(119, 'a')) == "31eba51c313a5c08226adf18d4a359cfdfd8d2e816b13f4af952f7ea6584dcfb");
@@ -196,7 +196,7 @@ TEST_CASE("vectors: size of an overwritten and a deleted entry") {
     CHECK(table.size_bytes() == 48);
 }
 
-TEST_CASE("vectors: the canonical database after it was closed and opened again") {
+TEST_CASE("vectors: the canonical database after closing and reopening it") {
     lsm::io::memory_file_system fs;
     {
         auto db = must(lsm::db::open("db", lsm::test::plain({.file_system = &fs})));

@@ -1,4 +1,4 @@
-// One of two translation units that include everything and are linked together.
+// One of two translation units that include the whole library and are linked together.
 
 #include <cstdio>
 #include <optional>
@@ -7,7 +7,8 @@
 
 lsm::result<std::size_t> count_keys(const lsm::db& db);  // in second.cpp
 
-std::optional<lsm::db> until_the_end;  // closed behind main(), when other things of static storage are gone
+// Closed after main(), when other static objects may already be destroyed.
+std::optional<lsm::db> open_until_exit;
 
 int main(int argc, char** argv) {
     auto db = lsm::db::open(argc > 1 ? argv[1] : "consumer-db");
@@ -16,6 +17,6 @@ int main(int argc, char** argv) {
     const auto value = db->get("greeting");
     const auto keys = count_keys(*db);
     if (!value || !*value || **value != "hello" || !keys || *keys != 1) return 1;
-    until_the_end = *std::move(db);
+    open_until_exit = *std::move(db);
     std::puts("hello from a consumer");
 }

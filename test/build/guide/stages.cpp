@@ -1,4 +1,4 @@
-// The stages of a database, one by one, as lsm::db puts them together.
+// The stages of a database, one by one, as lsm::db combines them.
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -7,8 +7,8 @@
 
 lsm::io::file_system& disk = lsm::io::default_file_system();
 
-// A full memtable becomes a table: a new file, which has its name only when it is whole and on the disk.
-lsm::result<lsm::sst_reader> table_of(const lsm::memtable& memory, const std::string& name) {
+// Writes a memtable to a table. The new file gets its name only when it is complete and on the disk.
+lsm::result<lsm::sst_reader> write_table(const lsm::memtable& memory, const std::string& name) {
     auto file = lsm::io::replacement::create(disk, name + ".tmp", name);
     if (!file) return file.error();
     lsm::io::file_sink out(file->file());
@@ -25,7 +25,7 @@ lsm::result<lsm::sst_reader> table_of(const lsm::memtable& memory, const std::st
 }
 
 lsm::result<void> run() {
-    // The log makes a write durable before anybody sees it.
+    // The log makes a write durable before it becomes visible.
     lsm::write_batch fruit;
     fruit.put("apple", "red");
     fruit.put("banana", "yellow");
@@ -34,15 +34,15 @@ lsm::result<void> run() {
     if (auto done = log->append(fruit.encode()); !done) return done;
     if (auto done = log->sync(); !done) return done;
 
-    // The memtable has it in order; a deletion is an entry, too.
+    // The memtable keeps keys in order. A deletion is an entry too.
     lsm::memtable older, newer;
     older.put("apple", "red");
     older.put("banana", "yellow");
     older.del("cherry");
     newer.put("banana", "green");
 
-    // What a table says of a key: found, tombstone, or absent. It reads one block for that, or none.
-    const auto table = table_of(older, "older.sst");
+    // A table answers: found, tombstone, or absent. It reads at most one block for that.
+    const auto table = write_table(older, "older.sst");
     if (!table) return table.error();
     for (const char* key : {"apple", "cherry", "date"}) {
         const auto found = table->get(key);
@@ -50,8 +50,8 @@ lsm::result<void> run() {
         std::printf("%s: %s\n", key, found->found() ? found->value().c_str() : found->absent() ? "absent" : "deleted");
     }
 
-    // Sources are merged, the newest first: each key once, from the newest that has it.
-    const auto newer_table = table_of(newer, "newer.sst");
+    // Merges the tables, newest first. Each key comes out once, from the newest source that has it.
+    const auto newer_table = write_table(newer, "newer.sst");
     if (!newer_table) return newer_table.error();
     std::vector<decltype(table->byte_cursor())> newest_first;  // cursors can be moved, but not copied
     newest_first.push_back(newer_table->byte_cursor());

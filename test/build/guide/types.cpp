@@ -1,4 +1,4 @@
-// Keys and values of one's own.
+// Keys and values of your own types.
 #include <cstdio>
 #include <string>
 #include <tuple>
@@ -11,7 +11,7 @@ struct event {
     double seconds;
 };
 
-// A version number is ordered as its parts are, so it is stored as they are.
+// A version is ordered by its numbers, first major, then minor, so it is encoded as a pair of them.
 struct version {
     unsigned major, minor;
 };
@@ -42,16 +42,16 @@ lsm::result<void> run() {
     batch.put({level::trace, {2, 0}, "client"}, {3, 0.2});
     if (auto done = db->write(batch); !done) return done;
 
-    // All that is fatal, the oldest version first.
+    // All fatal events, the oldest version first.
     const auto fatal = lsm::key_prefix<key>(level::fatal);
     auto found = db->scan({.prefix = fatal});
-    for (const auto& [k, what] : found) {
-        const auto& [severity, of, program] = k;
-        std::printf("%s %u.%u, line %ld\n", program.c_str(), of.major, of.minor, what.line);
+    for (const auto& [k, found_event] : found) {
+        const auto& [severity, release, program] = k;
+        std::printf("%s %u.%u, line %ld\n", program.c_str(), release.major, release.minor, found_event.line);
     }
     if (auto status = found.status(); !status) return status;
 
-    // One of them: an error, or nothing, or the value.
+    // A single key: an error, or nothing, or the value.
     const auto one = db->get({level::trace, {2, 0}, "client"});
     if (!one) return one.error();
     if (*one) std::printf("after %.1f s\n", (*one)->seconds);

@@ -6,15 +6,17 @@
 using lsm::bytes;
 using namespace lsm::test;
 
-TEST_CASE("attacked batch: what is accepted encodes to the same bytes and all else is refused") {
+TEST_CASE("attacked batch: an accepted batch encodes to the same bytes and anything else is refused") {
     const bytes sound =
         raw_batch({{"", ""}, {"a", std::nullopt}, {"a", "1"}, {"key", bytes(30, 'v')}, {"z", std::nullopt}});
     std::size_t accepted = 0;
     for_each_mutation(sound, 404, [&](const bytes& in) { accepted += fuzz::batch(in); });
-    CHECK(accepted > 0);  // a flipped bit in a value is no defect
+    CHECK(accepted > 0);  // a bit flipped inside a value leaves a valid batch
 }
 
-TEST_CASE("attacked batch: a hundred bytes that claim four billion of anything are refused at no cost") {
+TEST_CASE(
+    "attacked batch: a hundred bytes that claim four billion operations or bytes are refused without allocating for "
+    "them") {
     const bytes claims[] = {
         u32(0xffff'ffff),
         u32(1) + bytes(1, '\0') + u32(0xffff'ffff),

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "campaigns/attack/mutations.hpp"
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 
 using namespace lsm::test;
@@ -12,8 +13,8 @@ using lsm::bytes;
 
 namespace {
 
-/// A small database with a table in a deep level, two in level 0, a frozen log and a log of several records; and what
-/// is in it when the last so many records of a log are gone.
+/// The files of a small database: one table below level 0, two in level 0, a frozen log and an active log of several
+/// records.
 struct small_database {
     small_database() {
         memory_directory directory;
@@ -34,6 +35,7 @@ struct small_database {
         for (const auto& record : active) files["wal.log"] += log_record(batch_of(record));
     }
 
+    /// Returns the contents of the database when only the first records of each log are left.
     [[nodiscard]] entry_map with(std::size_t frozen_records, std::size_t active_records) const {
         entry_map out = contents;
         const auto apply = [&](const std::vector<entry_list>& batches, std::size_t count) {
@@ -51,10 +53,10 @@ struct small_database {
     image files;
 };
 
-/// What a damaged database shows: nothing, after an error.
+/// What reading a damaged database produced: its contents, or an error.
 struct outcome {
     std::optional<entry_map> contents;
-    lsm::error why{};
+    lsm::error error{};
 };
 
 outcome open_and_read(const small_database& sound, const std::string& name, const bytes& damaged) {
@@ -72,26 +74,26 @@ outcome open_and_read(const small_database& sound, const std::string& name, cons
     entry_map seen;
     for (const auto& [key, value] : at) seen.emplace(key, bytes(value));
     if (at.status()) return {std::move(seen)};
-    // What can still be read is right.
+    // The scan ended in an error: whatever can still be read must be right.
     for (const auto& [key, value] : seen) REQUIRE(expected.at(key) == value);
     for (const auto& [key, value] : expected)
         if (const auto got = db->get(key)) REQUIRE(*got == value);
     return {std::nullopt, at.status().error()};
 }
 
-void require_told(const outcome& what, const std::string& where) {
-    INFO(what.why.what);
-    REQUIRE(what.why.what.find("db/" + where) != std::string::npos);
+void require_error_names(const outcome& seen, const std::string& place) {
+    INFO(seen.error.what);
+    REQUIRE(seen.error.what.find("db/" + place) != std::string::npos);
 }
 
 std::size_t size_of_last(const std::vector<entry_list>& records) { return log_record(batch_of(records.back())).size(); }
 
 }  // namespace
 
-TEST_CASE("attacked directory: damage in any table is an error with the file or changes nothing") {
+TEST_CASE("attacked directory: damage in a table is an error that names the file or changes nothing") {
     const small_database sound;
     const auto expected = sound.with(sound.frozen.size(), sound.active.size());
-    std::size_t told = 0;
+    std::size_t reported = 0;
     for (const auto& file : sound.files) {
         const std::string& name = file.first;
         if (!name.ends_with(".sst")) continue;
@@ -101,15 +103,15 @@ TEST_CASE("attacked directory: damage in any table is an error with the file or 
             if (seen.contents) {
                 REQUIRE(*seen.contents == expected);
             } else {
-                require_told(seen, name + ": ");
-                ++told;
+                require_error_names(seen, name + ": ");
+                ++reported;
             }
         });
     }
-    CHECK(told > 1000);
+    CHECK(reported > 1000);
 }
 
-TEST_CASE("attacked directory: damage in a log is an error with file and offset or costs its end") {
+TEST_CASE("attacked directory: damage in a log is an error with file and offset or loses only records at its end") {
     const small_database sound;
     for (const bool is_frozen : {true, false}) {
         const std::string name = is_frozen ? "wal-000001.log" : "wal.log";
@@ -122,10 +124,11 @@ TEST_CASE("attacked directory: damage in a log is an error with file and offset 
         for_each_damage(contents, [&](const bytes& damaged) {
             const auto seen = open_and_read(sound, name, damaged);
             if (!seen.contents) {
-                require_told(seen, name + ": offset ");
+                require_error_names(seen, name + ": offset ");
                 return;
             }
-            // Cut off, or zeros up to its end, a log is a shorter log; else only its last record may be taken for torn.
+            // A log that is truncated, or zeros up to its end, reads as a shorter log. Any other damage may pass only
+            // as a torn last record, and only in the active log.
             const auto differs = std::ranges::mismatch(contents, damaged).in1 - contents.begin();
             const bool only_shorter =
                 lsm::detail::all_zeros(lsm::bytes_view(damaged).substr(static_cast<std::size_t>(differs)));
@@ -149,8 +152,8 @@ TEST_CASE("attacked directory: damage in MANIFEST is an error or changes nothing
     });
 }
 
-// Whoever can write tables can write checksums; what reads one block, too, holds it against the index.
-TEST_CASE("attacked directory: a block with a good checksum and another first key than the index has is refused") {
+// An attacker who can write tables can write matching checksums. A read of one block also checks it against the index.
+TEST_CASE("attacked directory: a block with a valid checksum whose first key is not the index key is refused") {
     bytes table;
     lsm::io::string_sink to(table);
     lsm::sst_writer writer(to, {.extended = true, .filter_bits_per_key = 0});
@@ -160,7 +163,7 @@ TEST_CASE("attacked directory: a block with a good checksum and another first ke
     const auto index_at = lsm::detail::load_le<std::uint64_t>(table.data() + table.size() - 32);
     const auto area_at = index_at - lsm::detail::load_le<std::uint64_t>(table.data() + index_at - 24);
     const auto block = lsm::bytes_view(table).substr(0, area_at);
-    const auto crc_at = table.find(little_endian_32(lsm::crc32(block)), area_at);
+    const auto crc_at = table.find(u32(lsm::crc32(block)), area_at);
     REQUIRE(crc_at < index_at);
     table[table.find('m')] = 'l';
     lsm::detail::store_le(table.data() + crc_at, lsm::crc32(block));
@@ -176,15 +179,15 @@ TEST_CASE("attacked directory: a block with a good checksum and another first ke
     }
 }
 
-// Believed, a largest key below the smallest would keep a table out of every compaction that is chosen for its sake.
+// If a largest key below the smallest were believed, no compaction that is picked for this table would include it.
 TEST_CASE("attacked directory: properties that contradict the index are refused") {
     bytes table;
     lsm::io::string_sink to(table);
     lsm::sst_writer writer(to, {.extended = true, .filter_bits_per_key = 0});
     must(writer.add("m", "1"));
     must(writer.finish());
-    const bytes largest =
-        little_endian_32(1) + "m" + little_endian_32(1);  // the smallest key, and the largest's length
+    // The smallest key, and the length of the largest.
+    const bytes largest = u32(1) + "m" + u32(1);
     const auto index_at = lsm::detail::load_le<std::uint64_t>(table.data() + table.size() - 32);
     const auto area_at = lsm::detail::load_le<std::uint64_t>(table.data() + index_at - 24);
     table[table.find(largest) + largest.size()] = 'a';

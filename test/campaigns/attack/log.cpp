@@ -27,14 +27,14 @@ std::vector<bytes> salvaged(const bytes& log) {
 
 }  // namespace
 
-TEST_CASE("attacked log: every mode gives out intact records only and accounts for all bytes") {
+TEST_CASE("attacked log: every recovery mode returns only intact records and accounts for all bytes") {
     const std::vector<bytes> payloads = {raw_batch({{"a", "1"}}), raw_batch({{"", ""}, {"b", std::nullopt}}),
                                          raw_batch({{"key", bytes(30, 'v')}}), raw_batch({{"last", "value"}})};
     bytes sound;
     for (const auto& payload : payloads) sound += raw_log_record(payload);
     for_each_mutation(sound, 303, [&](const bytes& log) {
         fuzz::log(log);
-        // A record that no mutation reached is salvaged.
+        // Salvage finds every record that the mutation left intact.
         const auto found = salvaged(log);
         for (const auto& payload : payloads)
             if (log.find(raw_log_record(payload)) != bytes::npos)
@@ -42,7 +42,8 @@ TEST_CASE("attacked log: every mode gives out intact records only and accounts f
     });
 }
 
-TEST_CASE("attacked log: a hundred bytes that claim four billion of anything cost no memory") {
+TEST_CASE(
+    "attacked log: a hundred bytes that claim four billion operations or bytes are read without allocating for them") {
     const bytes claims[] = {
         u32(0xffff'ffff) + u32(0),
         u32(92) + u32(0) + u32(0xffff'ffff),

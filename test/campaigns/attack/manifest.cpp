@@ -12,15 +12,15 @@ using lsm::errc;
 using lsm::detail::parse_manifest;
 using namespace lsm::test;
 
-TEST_CASE("attacked MANIFEST: what is accepted keeps every rule and is written back the same") {
+TEST_CASE("attacked MANIFEST: an accepted MANIFEST obeys every rule and formats to the same bytes") {
     const bytes sound = "L0 12\nL0 7\nL1 3\nL1 9223372036854775807\nL6 100\n";
     must(parse_manifest(sound));
     std::size_t accepted = 0;
     for_each_mutation(sound, 505, [&](const bytes& in) { accepted += fuzz::manifest(in); });
-    CHECK(accepted > 0);  // another digit is another table
+    CHECK(accepted > 0);  // a changed digit still names a table
 }
 
-TEST_CASE("attacked MANIFEST: lines of another shape are refused") {
+TEST_CASE("attacked MANIFEST: lines of any other form than a level and an id are refused") {
     for (const std::string line : {"",
                                    "L0",
                                    "L0 ",
@@ -59,7 +59,7 @@ TEST_CASE("attacked MANIFEST: lines of another shape are refused") {
     CHECK(must_fail(parse_manifest("L0 1\nL1 1\n")).code == errc::bad_manifest);
 }
 
-TEST_CASE("attacked MANIFEST: an error tells the line") {
+TEST_CASE("attacked MANIFEST: an error gives the line number") {
     CHECK(must_fail(parse_manifest("L0 2\nL0 1\nL0 x\nL0 4\n")).what.starts_with("line 3:"));
     CHECK(must_fail(parse_manifest("L0 2\nL0 1")).what.starts_with("line 2:"));
 }

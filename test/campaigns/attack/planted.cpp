@@ -9,9 +9,10 @@
 
 #include <lsm/sstable/writer.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 
-// What SECURITY.md says of directories that somebody else could write to, on the system's own files.
+// The promises of SECURITY.md about directories that others can write to, tested on real files.
 
 using namespace lsm::test;
 using lsm::bytes;
@@ -20,7 +21,7 @@ namespace files = std::filesystem;
 
 namespace {
 
-/// A database directory in a scratch directory, and a file beside it that no database may touch.
+/// A database in a scratch directory, and a file outside the database's directory that no database may touch.
 struct planted_directory {
     planted_directory() {
         write("outside", outside);
@@ -43,7 +44,7 @@ struct planted_directory {
     [[nodiscard]] lsm::result<lsm::db> try_open() const { return lsm::db::open(path(), plain()); }
     [[nodiscard]] lsm::db open() const { return must(try_open()); }
 
-    // Everything that a database writes, and then all that it wrote at first.
+    // Makes `db` write, replace and remove files of every kind, then closes it.
     static void use(lsm::db& db) {
         must(db.put("c", "3"));
         must(db.flush());
@@ -56,7 +57,7 @@ struct planted_directory {
         REQUIRE_FALSE(files::is_symlink(scratch / "outside"));
     }
 
-    const bytes outside = "L0 1\n";  // as good a MANIFEST as any
+    const bytes outside = "L0 1\n";  // a valid MANIFEST
     scratch_directory scratch;
 };
 
@@ -80,7 +81,7 @@ TEST_CASE("planted: a file of the database that is a symbolic link is refused an
     planted.require_outside_untouched();
 }
 
-TEST_CASE("planted: a left-over that is a symbolic link is removed and its target not touched") {
+TEST_CASE("planted: a leftover file that is a symbolic link is removed and its target not touched") {
     planted_directory planted;
     for (const auto* const name : {"MANIFEST.tmp", "wal.log.tmp", "sst-000007.sst.tmp", "sst-000008.sst"})
         planted.plant_link(name);
@@ -91,7 +92,7 @@ TEST_CASE("planted: a left-over that is a symbolic link is removed and its targe
     planted.require_outside_untouched();
 }
 
-TEST_CASE("planted: nothing is written through a link that comes while the database is open") {
+TEST_CASE("planted: nothing is written through a link that appears while the database is open") {
     planted_directory planted;
     auto db = planted.open();
     must(db.put("c", "3"));
@@ -135,14 +136,14 @@ TEST_CASE("planted: an id in MANIFEST that is a path is refused") {
          {"../evil", "1/../../evil", "/etc/passwd", "000001.sst", "1\n../evil", "..", "1 2", ""}) {
         INFO(id);
         planted.plant("MANIFEST", "L0 " + id + "\n");
-        const auto why = must_fail(planted.try_open());
-        CHECK(why.code == errc::bad_manifest);
-        CHECK(why.what.find(planted.path("MANIFEST")) == 0);
+        const auto error = must_fail(planted.try_open());
+        CHECK(error.code == errc::bad_manifest);
+        CHECK(error.what.find(planted.path("MANIFEST")) == 0);
     }
     planted.require_outside_untouched();
 }
 
-TEST_CASE("planted: what is no regular file is refused without waiting for it") {
+TEST_CASE("planted: a file that is not a regular file is refused without blocking") {
     const std::string name = GENERATE("MANIFEST", "LOCK", "wal.log", "wal-000001.log", "sst-000001.sst");
     const bool fifo = GENERATE(true, false);
     INFO(name);
@@ -152,14 +153,14 @@ TEST_CASE("planted: what is no regular file is refused without waiting for it") 
         REQUIRE(::mkfifo(planted.path(name).c_str(), 0600) == 0);
     else
         files::create_directory(planted.path(name));
-    ::alarm(20);  // an open of a FIFO that waits would wait for ever
-    const auto why = must_fail(planted.try_open());
+    ::alarm(20);  // ends the test should the open block on the FIFO
+    const auto error = must_fail(planted.try_open());
     ::alarm(0);
-    CHECK(why.what.find(planted.path(name)) == 0);
+    CHECK(error.what.find(planted.path(name)) == 0);
     CHECK(files::exists(planted.path(name)));
 }
 
-TEST_CASE("planted: a FIFO under a name that an open removes is removed and a directory refused") {
+TEST_CASE("planted: a FIFO with the name of a leftover file is removed and a directory is refused") {
     planted_directory planted;
     REQUIRE(::mkfifo(planted.path("sst-000009.sst").c_str(), 0600) == 0);
     CHECK(contents_of(planted.open()) == as_made);
@@ -171,7 +172,7 @@ TEST_CASE("planted: a FIFO under a name that an open removes is removed and a di
     CHECK(files::exists(planted.path("sst-000009.sst/inside")));
 }
 
-TEST_CASE("planted: names that are not ours are never read or removed") {
+TEST_CASE("planted: files with foreign names are never read or removed") {
     planted_directory planted;
     const std::string names[] = {"sst-1.sst", "sst-0000001.sst", "sst-000000.sst",     "sst-000009.sst~",
                                  "wal-1.log", "wal-0000002.log", "MANIFEST~",          "manifest",
@@ -198,11 +199,11 @@ TEST_CASE("planted: a table that MANIFEST does not list is never data") {
     CHECK_FALSE(files::exists(planted.path("sst-000009.sst")));
 }
 
-TEST_CASE("planted: checksums do not tell who has written") {
+TEST_CASE("planted: checksums do not prove who wrote a file") {
     planted_directory planted;
     SECTION("a record in the log") { planted.plant("wal.log", log_of({{{"a", "forged"}}})); }
     SECTION("a frozen log") { planted.plant("wal-000001.log", log_of({{{"a", "forged"}}})); }
-    SECTION("a table that is listed") {
+    SECTION("a listed table") {
         bytes table;
         lsm::io::string_sink to(table);
         lsm::sst_writer writer(to, {.extended = true});
@@ -217,14 +218,14 @@ TEST_CASE("planted: checksums do not tell who has written") {
     CHECK(value_in(planted.open(), "a") == "forged");
 }
 
-TEST_CASE("planted: lines that are missing from MANIFEST are missed by nobody") {
+TEST_CASE("planted: lines missing from MANIFEST go unnoticed") {
     planted_directory planted;
     planted.plant("MANIFEST", "");
     CHECK(contents_of(planted.open()) == entry_map{{"b", "2"}});
     CHECK_FALSE(files::exists(planted.path("sst-000001.sst")));
 }
 
-TEST_CASE("planted: who may read the files is for the umask to say") {
+TEST_CASE("planted: the umask decides who may read the files") {
     const mode_t mask = GENERATE(0077u, 0027u, 0022u);
     const auto before = ::umask(mask);
     {
@@ -240,11 +241,11 @@ TEST_CASE("planted: who may read the files is for the umask to say") {
     ::umask(before);
 }
 
-TEST_CASE("planted: an error that names a file shows no byte of it") {
+TEST_CASE("planted: an error that names a file shows none of its bytes") {
     planted_directory planted;
     const std::string name = GENERATE("MANIFEST", "sst-000001.sst", "wal-000001.log");
     planted.plant(name, "secret secret secret secret secret secret secret secret");
-    const auto why = must_fail(planted.try_open());
-    CHECK(why.what.find(planted.path(name)) == 0);
-    CHECK(why.what.find("secret") == std::string::npos);
+    const auto error = must_fail(planted.try_open());
+    CHECK(error.what.find(planted.path(name)) == 0);
+    CHECK(error.what.find("secret") == std::string::npos);
 }

@@ -8,7 +8,7 @@
 #include "campaigns/attack/mutations.hpp"
 #include "campaigns/fuzz/entries.hpp"
 #include "support/catch.hpp"
-#include "support/cursor_walk.hpp"
+#include "support/cursors.hpp"
 #include "support/files.hpp"
 #include "support/raw_bytes.hpp"
 #include "support/results.hpp"
@@ -16,19 +16,19 @@
 using lsm::bytes;
 using namespace lsm::test;
 
-TEST_CASE("attacked table: what is read is in order and consistent and all else is refused") {
+TEST_CASE("attacked table: an accepted table is in order and consistent and anything else is refused") {
     const bytes sound = raw_table({{{"", "empty key"}, {"a", std::nullopt}},
                                    {{"ab", ""}, {"b", bytes(30, 'v')}},
                                    {{"key", "value"}, {"\xff", std::nullopt}}});
     REQUIRE(fuzz::table(sound));
     std::size_t accepted = 0;
     for_each_mutation(sound, 202, [&](const bytes& in) { accepted += fuzz::table(in); });
-    CHECK(accepted > 0);  // a flipped bit in a value is no defect
+    CHECK(accepted > 0);  // without an extension area, a bit flipped inside a value leaves a valid table
 }
 
-TEST_CASE("attacked table: with an extension area all damage is told, with file and offset, or changes nothing") {
-    const raw_entries entries = {{"", "empty key"},     {"a", std::nullopt}, {"ab", ""},
-                                 {"b", bytes(30, 'v')}, {"key", "value"},    {"\xff", std::nullopt}};
+TEST_CASE("attacked table: all damage to a table with an extension area is reported with file and offset") {
+    const entry_list entries = {{"", "empty key"},     {"a", std::nullopt}, {"ab", ""},
+                                {"b", bytes(30, 'v')}, {"key", "value"},    {"\xff", std::nullopt}};
     bytes sound;
     lsm::io::string_sink to(sound);
     lsm::sst_writer writer(to, {.block_size = 40, .extended = true});
@@ -36,34 +36,34 @@ TEST_CASE("attacked table: with an extension area all damage is told, with file 
     must(writer.finish());
     REQUIRE(fuzz::table(sound));
 
-    std::size_t told = 0, unharmed = 0;
+    std::size_t reported = 0, unreported = 0;
     for_each_damage(sound, [&](const bytes& in) {
-        if (in == sound) return;  // zeros in place of zeros
+        if (in == sound) return;  // zeros replaced zeros
         fuzz::table(in);
         lsm::io::memory_file_system fs;
         write_file(fs, "table.sst", in);
-        const auto told_of = [&](const lsm::error& what) {
-            ++told;
-            INFO(what.what);
-            // Of a file that is cut off or of another kind there is no place to tell.
-            const bool whole = what.code != lsm::errc::short_input && what.code != lsm::errc::bad_magic;
-            REQUIRE(what.what.starts_with(whole ? "table.sst: offset " : "table.sst: "));
+        const auto report = [&](const lsm::error& error) {
+            ++reported;
+            INFO(error.what);
+            // A truncated file and a file of another kind are refused as a whole: there is no offset to give.
+            const bool has_offset = error.code != lsm::errc::short_input && error.code != lsm::errc::bad_magic;
+            REQUIRE(error.what.starts_with(has_offset ? "table.sst: offset " : "table.sst: "));
         };
         const auto table = lsm::sst_reader::open(open_file(fs, "table.sst"));
-        if (!table) return told_of(table.error());
+        if (!table) return report(table.error());
         auto at = table->iter();
         const auto seen = rest_of(at);
         if (!at.status()) {
-            told_of(at.status().error());
-            REQUIRE(std::equal(seen.begin(), seen.end(), entries.begin()));
+            report(at.status().error());
+            REQUIRE(std::equal(seen.begin(), seen.end(), entries.begin()));  // the entries before the damage
         } else {
-            ++unharmed;
+            ++unreported;
             REQUIRE(seen == entries);
         }
         for (const auto& [key, value] : entries) {
             const auto found = table->get(key);
             if (!found) {
-                told_of(found.error());
+                report(found.error());
                 continue;
             }
             REQUIRE_FALSE(found->absent());
@@ -71,11 +71,12 @@ TEST_CASE("attacked table: with an extension area all damage is told, with file 
             if (value) REQUIRE(found->value() == *value);
         }
     });
-    CHECK(told > 8 * sound.size());
-    CHECK(unharmed == 0);
+    CHECK(reported > 8 * sound.size());
+    CHECK(unreported == 0);
 }
 
-TEST_CASE("attacked table: a hundred bytes that claim four billion of anything are refused at no cost") {
+TEST_CASE(
+    "attacked table: a hundred bytes that claim four billion blocks or bytes are refused without allocating for them") {
     constexpr std::uint64_t many = 0xffff'ffff;
     const auto padded = [](const bytes& index, std::uint64_t blocks) {
         const bytes body(100 - 32 - index.size(), '\0');

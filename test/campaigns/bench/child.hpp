@@ -14,14 +14,14 @@
 
 namespace bench {
 
-/// Gives what `body` returned in a process of its own, which ends with it as if it had been killed. Throws failure with
-/// what it threw, or how it died. Requires that there are no threads.
+/// Runs `body` in a child process and returns its result. The child exits without running destructors, as if it were
+/// killed. Throws failure if `body` throws or the child dies. Requires that the process has no other threads.
 template <class Body>
 auto in_child(Body body) {
     using outcome = std::invoke_result_t<Body>;
     struct message {
         outcome value;
-        std::array<char, 500> complaint;
+        std::array<char, 500> error;  // empty on success
     };
     static_assert(std::is_trivially_copyable_v<message>);
 
@@ -29,24 +29,25 @@ auto in_child(Body body) {
     if (::pipe(ends) != 0) throw failure("cannot make a pipe");
     const pid_t child = ::fork();
     if (child == -1) throw failure("cannot fork");
-    message told{};
+    message answer{};
     if (child == 0) {
         try {
-            told.value = body();
+            answer.value = body();
         } catch (const std::exception& e) {
-            std::strncpy(told.complaint.data(), e.what(), told.complaint.size() - 1);
+            std::strncpy(answer.error.data(), e.what(), answer.error.size() - 1);
         }
-        ::_exit(::write(ends[1], &told, sizeof told) == ssize_t{sizeof told} ? 0 : 1);
+        ::_exit(::write(ends[1], &answer, sizeof answer) == ssize_t{sizeof answer} ? 0 : 1);
     }
     ::close(ends[1]);
-    const bool heard = ::read(ends[0], &told, sizeof told) == ssize_t{sizeof told};
+    const bool answered = ::read(ends[0], &answer, sizeof answer) == ssize_t{sizeof answer};
     ::close(ends[0]);
     int status = 0;
     ::waitpid(child, &status, 0);
-    if (!heard)
-        throw failure(WIFSIGNALED(status) ? "died of signal " + std::to_string(WTERMSIG(status)) : "said nothing");
-    if (told.complaint[0] != '\0') throw failure(told.complaint.data());
-    return told.value;
+    if (!answered)
+        throw failure(WIFSIGNALED(status) ? "killed by signal " + std::to_string(WTERMSIG(status))
+                                          : "ended without a result");
+    if (answer.error[0] != '\0') throw failure(answer.error.data());
+    return answer.value;
 }
 
 }  // namespace bench

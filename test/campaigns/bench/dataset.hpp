@@ -10,7 +10,8 @@
 
 namespace bench {
 
-/// A key of 16 bytes: a decimal number with leading zeros, or eight bytes of a big-endian number and eight zeros.
+/// A key of 16 bytes: a decimal number with leading zeros, or, if `binary`, a big-endian number of eight bytes followed
+/// by eight characters '0'.
 class key_text {
 public:
     static constexpr std::size_t bytes = 16;
@@ -29,7 +30,7 @@ private:
     std::array<char, bytes> text_;
 };
 
-/// Keys and values by number: the same for every engine.
+/// The keys and values by number, the same for every engine.
 class dataset {
 public:
     dataset(std::uint64_t entries, std::size_t value_bytes, std::uint64_t seed, bool binary_keys)
@@ -44,18 +45,21 @@ public:
 
     [[nodiscard]] std::uint64_t seed() const { return seed_; }
 
-    /// Numbers from entries() to twice that are of keys between the entries', which are not there at first.
+    /// Returns key i. Keys below entries() are those of the database at the start. Keys from entries() to twice that
+    /// lie between them and are not in the database.
     [[nodiscard]] key_text key(std::uint64_t i) const {
         return {i < entries_ ? 2 * i : 2 * (i - entries_) + 1, binary_keys_};
     }
 
-    /// Does not compress. `generation` tells an overwritten value from the first.
+    /// Returns a value of key i: random bytes, which do not compress. `generation` is 0 for the first value of a key
+    /// and 1 for the value that overwrites it.
     [[nodiscard]] std::string_view value(std::uint64_t i, unsigned generation) const {
         return {noise_.data() + (i * 0x9e3779b97f4a7c15 + generation * 0x7f4a7c15ULL) % noise_bytes, value_bytes_};
     }
 
-    /// The numbers below entries() in a random order, another one for each `salt`: linear steps and shifts, all of them
-    /// one-to-one, over the next power of two; what falls beyond entries() goes round again.
+    /// A permutation of the numbers below entries(), another one for each `salt`. Computed from linear steps and
+    /// shifts, each of which is a bijection on the numbers below the next power of two; repeated until the result is
+    /// below entries().
     [[nodiscard]] std::uint64_t shuffled(std::uint64_t i, std::uint64_t salt) const {
         const auto bits = std::bit_width(entries_ - 1);
         const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;

@@ -11,14 +11,14 @@
 namespace bench {
 namespace {
 
-/// What the disk and the file system below all engines can do: records appended to a file and synced one by one, into
-/// space that was allocated before, a MiB at a time.
+/// The limit that the disk and the file system set for all engines: appends records to a file and syncs each, into
+/// space that is preallocated in steps of 1 MiB.
 class disk_engine : public engine {
 public:
     std::string version() const override { return "fdatasync"; }
-    void open(const config& how) override {
-        std::filesystem::create_directories(how.directory);
-        file_ = ::open((how.directory + "/log").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+    void open(const config& settings) override {
+        std::filesystem::create_directories(settings.directory);
+        file_ = ::open((settings.directory + "/log").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
         must(file_ == -1 ? errno : 0);
     }
     void close() override { must(::close(file_) == -1 ? errno : 0); }

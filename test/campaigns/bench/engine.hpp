@@ -4,28 +4,28 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
 #include <lsm/core/function_ref.hpp>
 
+#include "support/results.hpp"
+
 namespace bench {
 
-/// Ends a run, which is then reported as broken.
-struct failure : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
+/// Thrown to end a run, which the benchmark then reports as broken.
+using failure = lsm::test::failed_check;
 
-/// What all engines are given alike. Nothing is compressed; block sizes and the shape of levels are left to each.
+/// The settings that are equal for all engines. Compression is off; block sizes and the shape of levels are each
+/// engine's own.
 struct config {
     std::string directory;
     std::size_t write_buffer_bytes;
     std::size_t cache_bytes;
     unsigned filter_bits_per_key;
-    /// Whether blocks that are read are checked by an engine that would not do so by default, too.
+    /// Whether an engine that does not verify checksums on reads by default must do so.
     bool check_reads;
-    /// Whether a write is on the disk when it returns.
+    /// Whether a write is durable when it returns.
     bool sync;
 };
 
@@ -33,10 +33,10 @@ struct entry {
     std::string_view key, value;
 };
 
-/// What a walk came past.
+/// The entries that a scan visited.
 struct seen {
     std::uint64_t entries = 0, bytes = 0;
-    /// Of the values' last bytes, so that they must have been fetched.
+    /// The sum of the values' last bytes: forces the engine to fetch the values.
     std::uint64_t sum = 0;
 
     void add(std::string_view key, std::string_view value) {
@@ -46,11 +46,11 @@ struct seen {
     }
 };
 
-/// Is shown a value where the engine has it; it stays there until the call ends.
-using looker = lsm::detail::function_ref<void(std::string_view value)>;
+/// Receives a value in the engine's memory. The value is valid until the call returns.
+using value_visitor = lsm::detail::function_ref<void(std::string_view value)>;
 
-/// A store under test. Every operation does all that it says or throws failure. get() and put() may be called by
-/// several threads at a time, the rest by one. What a thread has read with is let go by close() at the latest.
+/// A store under test. Every operation throws failure if it does not succeed. get() and put() may be called by several
+/// threads at a time, all other functions by one. close() releases what threads hold for reading.
 class engine {
 public:
     engine() = default;
@@ -59,26 +59,28 @@ public:
     virtual ~engine() = default;
 
     [[nodiscard]] virtual std::string version() const = 0;
-    /// Makes the database if there is none.
-    virtual void open(const config& how) = 0;
+    /// Opens the database, and creates it if it does not exist.
+    virtual void open(const config& settings) = 0;
     virtual void close() = 0;
     virtual void put(std::string_view key, std::string_view value) = 0;
     virtual void put_batch(std::span<const entry>) { cannot(); }
-    /// As put_batch(), of keys behind all that are there.
+    /// Like put_batch(). Requires that the keys are greater than every key in the database.
     virtual void append_batch(std::span<const entry> entries) { put_batch(entries); }
     virtual void del(std::string_view) { cannot(); }
-    /// Whether there is such a key, whose value is then shown without a copy if the engine's interface allows.
-    [[nodiscard]] virtual bool get(std::string_view /*key*/, looker) { cannot(); }
-    /// At most `most` entries, upward from the first one that is not below `from`; or downward from the last one.
+    /// Returns whether the key is in the database, and passes its value to the visitor, without a copy if the engine's
+    /// interface allows that.
+    [[nodiscard]] virtual bool get(std::string_view /*key*/, value_visitor) { cannot(); }
+    /// Visits at most `most` entries in ascending order, beginning with the first key that is not below `from`.
     [[nodiscard]] virtual seen walk_up(std::string_view /*from*/, std::uint64_t /*most*/) { cannot(); }
+    /// Visits at most `most` entries in descending order, beginning with the last key.
     [[nodiscard]] virtual seen walk_down(std::uint64_t /*most*/) { cannot(); }
-    /// All data into as few tables as the engine would ever have.
+    /// Compacts everything, into as few tables as the engine makes.
     virtual void compact() {}
-    /// Waits for the work in the background.
+    /// Blocks until no background work is left.
     virtual void settle() {}
 
 private:
-    [[noreturn]] static void cannot() { throw failure("not an operation of this engine"); }
+    [[noreturn]] static void cannot() { throw failure("the engine does not support this operation"); }
 };
 
 std::unique_ptr<engine> make_lsm();

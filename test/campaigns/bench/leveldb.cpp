@@ -21,13 +21,14 @@ struct leveldb_api {
     using read_options = leveldb::ReadOptions;
     using value = std::string;
 
-    static status get(db& from, const read_options& how, const slice& key, value& out) {
-        return from.Get(how, key, &out);
+    static status get(db& from, const read_options& options, const slice& key, value& out) {
+        return from.Get(options, key, &out);
     }
     static void release(value&) {}
 };
 
-/// Knows how many jobs are in the background. A job that leaves more to do schedules the next one before it ends.
+/// Counts the background jobs, so that settle() can wait for them. LevelDB schedules the next job before a job ends, so
+/// the count is 0 only when no work is left.
 class counting_env : public leveldb::EnvWrapper {
 public:
     counting_env() : EnvWrapper(leveldb::Env::Default()) {}
@@ -37,7 +38,7 @@ public:
         target()->Schedule(run, new job{this, function, argument});
     }
     void wait() const {
-        while (const int jobs = jobs_) jobs_.wait(jobs);
+        for (int jobs = jobs_; jobs != 0; jobs = jobs_) jobs_.wait(jobs);
     }
 
 private:
@@ -62,20 +63,20 @@ public:
     std::string version() const override {
         return std::to_string(leveldb::kMajorVersion) + "." + std::to_string(leveldb::kMinorVersion);
     }
-    void open(const config& how) override {
-        cache_.reset(leveldb::NewLRUCache(how.cache_bytes));
-        filter_.reset(leveldb::NewBloomFilterPolicy(static_cast<int>(how.filter_bits_per_key)));
+    void open(const config& settings) override {
+        cache_.reset(leveldb::NewLRUCache(settings.cache_bytes));
+        filter_.reset(leveldb::NewBloomFilterPolicy(static_cast<int>(settings.filter_bits_per_key)));
         leveldb::Options options;
         options.env = &env();
         options.create_if_missing = true;
-        options.write_buffer_size = how.write_buffer_bytes;
+        options.write_buffer_size = settings.write_buffer_bytes;
         options.block_cache = cache_.get();
         options.filter_policy = filter_.get();
         options.compression = leveldb::kNoCompression;
-        write_options_.sync = how.sync;
-        read_options_.verify_checksums = how.check_reads;
+        write_options_.sync = settings.sync;
+        read_options_.verify_checksums = settings.check_reads;
         leveldb::DB* opened = nullptr;
-        must(leveldb::DB::Open(options, how.directory, &opened));
+        must(leveldb::DB::Open(options, settings.directory, &opened));
         db_.reset(opened);
     }
     void close() override { db_.reset(); }
@@ -83,7 +84,7 @@ public:
     void settle() override { env().wait(); }
 
 private:
-    // Its threads touch it behind the end of a database.
+    // Outlives every database: the background thread uses it after a database is closed.
     static counting_env& env() {
         static counting_env instance;
         return instance;

@@ -6,7 +6,7 @@
 
 namespace bench {
 
-/// What LevelDB and RocksDB, whose interfaces have a common origin, do alike. `Api` names the types of one of them.
+/// The operations that LevelDB and RocksDB, whose interfaces have a common origin, share. `Api` names their types.
 template <class Api>
 class leveldb_family : public engine {
 public:
@@ -19,12 +19,12 @@ public:
         must(db_->Write(write_options_, &batch_));
     }
     void del(std::string_view key) override { must(db_->Delete(write_options_, slice(key))); }
-    bool get(std::string_view key, looker look) override {
-        // What the last value left of memory or pins.
+    bool get(std::string_view key, value_visitor visit) override {
+        // Kept from call to call, so that a copied value reuses its memory.
         thread_local typename Api::value value;
         const auto found = Api::get(*db_, read_options_, slice(key), value);
         if (!found.IsNotFound()) must(found);
-        if (found.ok()) look({value.data(), value.size()});
+        if (found.ok()) visit({value.data(), value.size()});
         Api::release(value);
         return found.ok();
     }

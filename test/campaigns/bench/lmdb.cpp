@@ -17,7 +17,7 @@ void must(int outcome) {
 MDB_val to_val(std::string_view text) { return {text.size(), const_cast<char*>(text.data())}; }
 std::string_view to_view(const MDB_val& val) { return {static_cast<const char*>(val.mv_data), val.mv_size}; }
 
-/// Its cache is the system's, and its memory what it has mapped of that; write buffer and filters it has none.
+/// LMDB has no cache of its own, write buffer or filters: it maps its file, and the operating system caches the pages.
 class lmdb_engine : public engine {
 public:
     std::string version() const override {
@@ -25,12 +25,13 @@ public:
         mdb_version(&part[0], &part[1], &part[2]);
         return std::to_string(part[0]) + "." + std::to_string(part[1]) + "." + std::to_string(part[2]);
     }
-    void open(const config& how) override {
-        std::filesystem::create_directories(how.directory);
+    void open(const config& settings) override {
+        std::filesystem::create_directories(settings.directory);
         must(mdb_env_create(&env_));
         must(mdb_env_set_mapsize(env_, std::size_t{256} << 30));
-        must(mdb_env_open(env_, how.directory.c_str(), MDB_NOTLS | (how.sync ? 0u : unsigned{MDB_NOSYNC}), 0644));
-        change([&](MDB_txn* change) { return mdb_dbi_open(change, nullptr, 0, &dbi_); });
+        const unsigned flags = MDB_NOTLS | (settings.sync ? 0u : unsigned{MDB_NOSYNC});
+        must(mdb_env_open(env_, settings.directory.c_str(), flags, 0644));
+        in_transaction([&](MDB_txn* txn) { return mdb_dbi_open(txn, nullptr, 0, &dbi_); });
         static std::atomic<unsigned> count = 0;
         opening_ = ++count;
     }
@@ -43,43 +44,43 @@ public:
         mdb_env_close(env_);
     }
     void put(std::string_view key, std::string_view value) override {
-        change([&](MDB_txn* change) { return put(change, key, value, 0); });
+        in_transaction([&](MDB_txn* txn) { return put(txn, key, value, 0); });
     }
     void put_batch(std::span<const entry> entries) override { put_all(entries, 0); }
     void append_batch(std::span<const entry> entries) override { put_all(entries, MDB_APPEND); }
     void del(std::string_view key) override {
         MDB_val k = to_val(key);
-        change([&](MDB_txn* change) {
-            const int outcome = mdb_del(change, dbi_, &k, nullptr);
+        in_transaction([&](MDB_txn* txn) {
+            const int outcome = mdb_del(txn, dbi_, &k, nullptr);
             return outcome == MDB_NOTFOUND ? MDB_SUCCESS : outcome;
         });
     }
-    bool get(std::string_view key, looker look) override {
+    bool get(std::string_view key, value_visitor visit) override {
         MDB_val k = to_val(key);
         MDB_val found;
         const reading at(*this);
         const int outcome = mdb_get(at.txn, dbi_, &k, &found);
         if (outcome == MDB_NOTFOUND) return false;
         must(outcome);
-        look(to_view(found));
+        visit(to_view(found));
         return true;
     }
     seen walk_up(std::string_view from, std::uint64_t most) override {
         return walk(from, most, from.empty() ? MDB_FIRST : MDB_SET_RANGE, MDB_NEXT);
     }
     seen walk_down(std::uint64_t most) override { return walk({}, most, MDB_LAST, MDB_PREV); }
-    // Tables of the others are synced too, whatever the log is.
+    // The other engines sync their tables even if the log is not synced, so LMDB has to sync its file here.
     void settle() override { must(mdb_env_sync(env_, 1)); }
 
 private:
-    /// A thread's own.
+    /// The read transaction and cursor of a thread.
     struct reader {
         MDB_txn* txn;
         MDB_cursor* cursor;
     };
-    /// An operation of it: as LMDB advises, the transaction is made once and renewed.
+    /// One read with them. As LMDB's documentation advises, a transaction is created once and then renewed.
     struct reading : reader {
-        explicit reading(lmdb_engine& of) : reader(of.reader_of_thread()) { must(mdb_txn_renew(txn)); }
+        explicit reading(lmdb_engine& in) : reader(in.reader_of_thread()) { must(mdb_txn_renew(txn)); }
         reading(const reading&) = delete;
         reading& operator=(const reading&) = delete;
         ~reading() { mdb_txn_reset(txn); }
@@ -87,18 +88,19 @@ private:
 
     reader reader_of_thread() {
         thread_local reader mine;
-        thread_local unsigned mine_since = 0;
-        if (mine_since == opening_) return mine;
+        thread_local unsigned opened_in = 0;  // the opening that `mine` belongs to
+        if (opened_in == opening_) return mine;
         must(mdb_txn_begin(env_, nullptr, MDB_RDONLY, &mine.txn));
         must(mdb_cursor_open(mine.txn, dbi_, &mine.cursor));
         mdb_txn_reset(mine.txn);
-        mine_since = opening_;
+        opened_in = opening_;
         const std::lock_guard hold(readers_mutex_);
         readers_.push_back(mine);
         return mine;
     }
 
-    void change(auto body) {
+    /// Runs `body` in a write transaction. Commits it if `body` returns MDB_SUCCESS; otherwise aborts it and throws.
+    void in_transaction(auto body) {
         MDB_txn* txn = nullptr;
         must(mdb_txn_begin(env_, nullptr, 0, &txn));
         if (const int outcome = body(txn); outcome != MDB_SUCCESS) {
@@ -108,16 +110,16 @@ private:
         must(mdb_txn_commit(txn));
     }
 
-    int put(MDB_txn* txn, std::string_view key, std::string_view value, unsigned how) const {
+    int put(MDB_txn* txn, std::string_view key, std::string_view value, unsigned flags) const {
         MDB_val k = to_val(key);
         MDB_val v = to_val(value);
-        return mdb_put(txn, dbi_, &k, &v, how);
+        return mdb_put(txn, dbi_, &k, &v, flags);
     }
-    void put_all(std::span<const entry> entries, unsigned how) {
-        change([&](MDB_txn* change) {
+    void put_all(std::span<const entry> entries, unsigned flags) {
+        in_transaction([&](MDB_txn* txn) {
             int outcome = MDB_SUCCESS;
             for (const auto& [key, value] : entries)
-                if (outcome == MDB_SUCCESS) outcome = put(change, key, value, how);
+                if (outcome == MDB_SUCCESS) outcome = put(txn, key, value, flags);
             return outcome;
         });
     }
@@ -139,7 +141,7 @@ private:
 
     MDB_env* env_ = nullptr;
     MDB_dbi dbi_ = 0;
-    /// Tells the readers of this opening from those of an earlier one.
+    /// The number of this opening: a reader of an earlier one must not be used.
     unsigned opening_ = 0;
     std::mutex readers_mutex_;
     std::vector<reader> readers_;

@@ -1,7 +1,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include <lsm/lsm.hpp>
@@ -11,24 +10,20 @@
 namespace bench {
 namespace {
 
-template <class T>
-T must(lsm::result<T> outcome) {
-    if (!outcome) throw failure(outcome.error().what);
-    if constexpr (!std::is_void_v<T>) return *std::move(outcome);
-}
+using lsm::test::must;
 
 class lsm_engine : public engine {
 public:
     explicit lsm_engine(bool mapped) : mapped_(mapped) {}
     std::string version() const override { return LSM_VERSION; }
-    void open(const config& how) override {
-        lsm::options options;
-        options.write_buffer_bytes = how.write_buffer_bytes;
-        options.block_cache_bytes = how.cache_bytes;
-        options.filter_bits_per_key = how.filter_bits_per_key;
-        options.sync = how.sync;
-        options.map_tables = options.map_log = mapped_;
-        db_ = must(lsm::db::open(how.directory, options));
+    void open(const config& settings) override {
+        lsm::options opts;
+        opts.write_buffer_bytes = settings.write_buffer_bytes;
+        opts.block_cache_bytes = settings.cache_bytes;
+        opts.filter_bits_per_key = settings.filter_bits_per_key;
+        opts.sync = settings.sync;
+        opts.map_tables = opts.map_log = mapped_;
+        db_ = must(lsm::db::open(settings.directory, opts));
     }
     void close() override {
         must(db_->close());
@@ -41,9 +36,9 @@ public:
         must(db_->write(batch_));
     }
     void del(std::string_view key) override { must(db_->del(key)); }
-    bool get(std::string_view key, looker look) override {
+    bool get(std::string_view key, value_visitor visit) override {
         const auto found = must(db_->get(key));
-        if (found) look(*found);
+        if (found) visit(*found);
         return found.has_value();
     }
     seen walk_up(std::string_view from, std::uint64_t most) override { return walk(db_->scan({.from = from}), most); }

@@ -1,4 +1,4 @@
-// Runs lsm and other stores over the same workloads with equal settings, in turn, and prints medians and their ratios.
+// Runs lsm and other stores in turn over the same workloads with equal settings. Prints medians and their ratios.
 
 #include <fcntl.h>
 #include <sys/utsname.h>
@@ -32,20 +32,20 @@ namespace {
 
 using namespace bench;
 
-/// Which workloads mean something for an engine: a tree has no log to replay; a disk only takes synced appends.
+/// Decides which workloads suit an engine: a tree has no log to replay, and the disk takes only synced appends.
 enum class family { log_structured, tree, disk };
 
 struct engine_kind {
     std::string name;
     family kind;
     std::unique_ptr<engine> (*make)();
-    /// What becomes of checksums when it reads.
+    /// How its reads treat checksums, for the report.
     std::string reads = "";
     std::string build = "";
 
-    [[nodiscard]] bool suits(const workload& what) const {
-        return kind == family::log_structured || (kind == family::tree && what.from != start::killed) ||
-               what.name == "syncput1";
+    [[nodiscard]] bool suits(const workload& w) const {
+        return kind == family::log_structured || (kind == family::tree && w.from != start::killed) ||
+               w.name == "syncput1";
     }
     [[nodiscard]] bool is(const std::string& asked) const { return asked == name; }
 };
@@ -53,11 +53,11 @@ struct engine_kind {
 std::vector<engine_kind> all_engines(bool lsm_mapped, [[maybe_unused]] bool leveldb_verified) {
     return {
         {"lsm", family::log_structured, lsm_mapped ? make_mapped_lsm : make_lsm,
-         lsm_mapped ? "maps its tables into memory, as LevelDB does, and verifies what comes into its cache"
+         lsm_mapped ? "maps its tables into memory, as LevelDB does, and verifies blocks that enter its cache"
                     : "verifies reads"},
 #ifdef LSM_BENCH_LEVELDB
         {"leveldb", family::log_structured, make_leveldb,
-         leveldb_verified ? "verifies reads, which is not its default" : "does not verify reads, its default",
+         leveldb_verified ? "verifies reads, which is not its default" : "does not verify reads, which is its default",
          LSM_BENCH_LEVELDB},
 #endif
 #ifdef LSM_BENCH_ROCKSDB
@@ -66,7 +66,7 @@ std::vector<engine_kind> all_engines(bool lsm_mapped, [[maybe_unused]] bool leve
 #ifdef LSM_BENCH_LMDB
         {"lmdb", family::tree, make_lmdb, "has no checksums", LSM_BENCH_LMDB},
 #endif
-        {"disk", family::disk, make_disk, "reads nothing"},
+        {"disk", family::disk, make_disk, "does not read"},
     };
 }
 
@@ -80,7 +80,7 @@ struct plan {
 
 // --- runs ---
 
-/// A copy that its files' owner cannot tell from the original. Tables are never changed, so they can be shared.
+/// Copies a database. Tables are linked instead of copied: an engine never changes them.
 void copy_database(const std::filesystem::path& from, const std::filesystem::path& to) {
     std::filesystem::create_directory(to);
     for (const auto& file : std::filesystem::directory_iterator(from)) {
@@ -92,18 +92,18 @@ void copy_database(const std::filesystem::path& from, const std::filesystem::pat
     }
 }
 
-/// Databases to begin with, made when they are first asked for: one of each kind for all workloads of a round.
+/// The databases that workloads start with. Makes each when it is first needed, and keeps it for the whole round.
 class stock {
 public:
     explicit stock(std::filesystem::path place) : place_(std::move(place)) {}
 
-    /// Puts one where `settings` say.
-    void serve(const engine_kind& e, const config& settings, start what, const dataset& data) const {
-        if (what == start::empty) return;
-        const auto kept = place_ / (e.name + std::to_string(int(what)) + "-" + std::to_string(data.entries()));
+    /// Puts a database in the state `from` into settings.directory.
+    void serve(const engine_kind& e, const config& settings, start from, const dataset& data) const {
+        if (from == start::empty) return;
+        const auto kept = place_ / (e.name + std::to_string(int(from)) + "-" + std::to_string(data.entries()));
         if (!std::filesystem::exists(kept)) {
-            if (what == start::compacted) serve(e, settings, start::filled, data);
-            in_child([&, under_test = e.make()] { return prepare(*under_test, settings, what, data), 0; });
+            if (from == start::compacted) serve(e, settings, start::filled, data);
+            in_child([&, under_test = e.make()] { return prepare(*under_test, settings, from, data), 0; });
             std::filesystem::rename(settings.directory, kept);
         }
         copy_database(kept, settings.directory);
@@ -120,33 +120,33 @@ private:
 report run(const plan& all, const stock& databases, const engine_kind& e, const workload& w) {
     const dataset data(w.entries, w.value_bytes, all.seed, all.binary_keys);
     databases.serve(e, all.settings, w.from, data);
-    ::sync();  // or what is in memory by now would be written during the run
+    ::sync();  // otherwise the dirty pages of the copy would be written to the disk during the run
     return in_child(
         [&, under_test = e.make()] { return measure(*under_test, e.kind != family::disk, all.settings, w, data); });
 }
 
 // --- figures ---
 
-/// What the table has a line of.
+/// A row of the table.
 struct figure {
-    /// A workload's, or "cost": the less the better.
+    /// The workload's group, or "cost" if less is better.
     std::string group;
     std::string label, unit;
     double (*of)(const workload&, const report&);
 };
 
-std::vector<figure> figures_of(const workload& what) {
-    const std::string& name = what.name;
-    const std::string& group = what.group;
-    if (what.from == start::killed)
+std::vector<figure> figures_of(const workload& measured) {
+    const std::string& name = measured.name;
+    const std::string& group = measured.group;
+    if (measured.from == start::killed)
         return {{group, name, "MB/s", [](auto&, auto& r) { return r.user_bytes / r.run / 1e6; }}};
     std::vector<figure> out{{group, name, "/s", [](auto& w, auto& r) { return double(w.operations) / r.run; }}};
     if (name == "readwhilewriting")
         out.push_back({group, name + ", writer", "/s", [](auto&, auto& r) { return r.writes_beside / r.run; }});
-    if (group == "write" && !what.sync)
+    if (group == "write" && !measured.sync)
         out.push_back(
             {group, name + ", settled", "/s", [](auto& w, auto& r) { return double(w.operations) / r.settled; }});
-    if (!what.details) return out;
+    if (!measured.details) return out;
     const auto cost = [&](const char* label, const char* unit, double (*of)(const workload&, const report&)) {
         out.push_back({"cost", name + ", " + label, unit, of});
     };
@@ -157,10 +157,10 @@ std::vector<figure> figures_of(const workload& what) {
     return out;
 }
 
-/// Of workload and engine.
+/// The reports of all rounds, by the names of workload and engine.
 using results = std::map<std::pair<std::string, std::string>, std::vector<report>>;
 
-/// All runs, into `found` and the `csv` file. Whether all came off.
+/// Runs everything, and adds the reports to `found` and the figures to `csv`. Returns whether all runs succeeded.
 bool run(const plan& all, const stock& databases, results& found, std::ostream& csv) {
     csv << "group,row,unit,engine,round,value\n";
     bool good = true;
@@ -179,7 +179,8 @@ bool run(const plan& all, const stock& databases, results& found, std::ostream& 
                                  r.run);
                 } catch (const failure& broken) {
                     good = false;
-                    std::fprintf(stderr, "BROKEN: %s of %s: %s\n", w.name.c_str(), e.name.c_str(), broken.what());
+                    std::fprintf(stderr, "BROKEN: workload %s on %s: %s\n", w.name.c_str(), e.name.c_str(),
+                                 broken.what());
                 }
                 std::filesystem::remove_all(all.settings.directory);
             }
@@ -191,14 +192,14 @@ bool run(const plan& all, const stock& databases, results& found, std::ostream& 
 
 struct summary {
     double median;
-    /// How far the rounds were from each other: half of that, in parts of the median.
+    /// Half of the range of the rounds, relative to the median.
     double noise;
 };
 
-std::optional<summary> summary_of(const figure& what, const workload& of, const std::vector<report>& runs) {
+std::optional<summary> summary_of(const figure& row, const workload& w, const std::vector<report>& runs) {
     if (runs.empty()) return {};
     std::vector<double> values;
-    for (const auto& r : runs) values.push_back(what.of(of, r));
+    for (const auto& r : runs) values.push_back(row.of(w, r));
     std::sort(values.begin(), values.end());
     const double median = (values[values.size() / 2] + values[(values.size() - 1) / 2]) / 2;
     return summary{median, (values.back() - values.front()) / 2 / median};
@@ -237,7 +238,7 @@ void print_table(const plan& all, results& found) {
         }
 }
 
-/// Two lines, and one on the engines.
+/// Describes the machine, the settings and the engines, in a line each.
 std::string circumstances(const plan& all) {
     std::string processor = "processor unknown";
     std::ifstream lines("/proc/cpuinfo");
@@ -248,14 +249,14 @@ std::string circumstances(const plan& all) {
     std::strftime(date, sizeof date, "%F", std::localtime(&now));
     utsname system{};
     ::uname(&system);
-    const auto& how = all.settings;
+    const auto& settings = all.settings;
     std::ostringstream out;
     out << date << ", " << std::thread::hardware_concurrency() << " cores, " << processor << ", " << system.sysname
-        << ' ' << system.release << ". Medians of " << all.rounds << " rounds, engine after engine in each.\n"
+        << ' ' << system.release << ". Medians of " << all.rounds << " rounds; the engines take turns in each.\n"
         << all.entries << " entries, " << (all.binary_keys ? "binary" : "decimal") << " keys of " << key_text::bytes
-        << " bytes, values of " << all.value_bytes << ", seed " << all.seed << "; write buffer "
-        << (how.write_buffer_bytes >> 20) << " MiB, cache " << (how.cache_bytes >> 20) << " MiB, "
-        << how.filter_bits_per_key << " filter bits a key, no compression.\n";
+        << " bytes, values of " << all.value_bytes << " bytes, seed " << all.seed << "; write buffer "
+        << (settings.write_buffer_bytes >> 20) << " MiB, cache " << (settings.cache_bytes >> 20) << " MiB, "
+        << settings.filter_bits_per_key << " filter bits per key, no compression.\n";
     for (const auto& e : all.engines)
         out << e.name << ' ' << e.make()->version() << e.build << ": " << e.reads
             << (&e == &all.engines.back() ? ".\n" : "; ");
@@ -268,40 +269,42 @@ cxxopts::Options known_flags() {
     const char* temporary = std::getenv("TMPDIR");
     cxxopts::Options out(
         "lsm_bench",
-        "Runs lsm and other stores over the same workloads, in turn\n\n"
-        "What the names do not tell:\n"
-        "- /compacted: of the database after a compaction by hand; else as random puts left it.\n"
-        "- readrandom2: two threads. readhot: the first hundredth of the keys.\n"
-        "- seekrandom10, seekrandom100: a walk of so many entries is one operation.\n"
-        "- readwhilewriting: one thread reads, which is what is measured, and one overwrites.\n"
-        "- bulkload: entries in their order, in batches of 1000, each of which survives the end of\n"
-        "  the process when its call returns. LMDB appends (MDB_APPEND), the others take plain batches\n"
-        "  (a table that RocksDB ingests is there only when it is whole).\n"
-        "- replay: opening after the process was killed with 64 MiB in the log.\n"
-        "- ycsb-a to f: the core workloads of YCSB, in one thread.\n");
+        "Runs lsm and other stores in turn over the same workloads\n\n"
+        "Some of the workloads:\n"
+        "- NAME/compacted reads the database after a manual compaction, NAME as random puts left it.\n"
+        "- readrandom2 reads from two threads. readhot reads only the first hundredth of the keys.\n"
+        "- seekrandom10 and seekrandom100 count a scan of 10 or 100 entries as one operation.\n"
+        "- readwhilewriting measures a thread that reads while another one overwrites.\n"
+        "- bulkload puts entries in key order, in batches of 1000. Each batch survives the end of the\n"
+        "  process when its call returns. LMDB appends (MDB_APPEND), the others take plain batches\n"
+        "  (a table that RocksDB ingests would survive only as a whole).\n"
+        "- replay opens the database after the process was killed with 64 MiB in the log.\n"
+        "- ycsb-a to ycsb-f are the core workloads of YCSB, in one thread.\n");
     const auto text = [](std::string by_default) { return cxxopts::value<std::string>()->default_value(by_default); };
     const auto number = [](const char* by_default) {
         return cxxopts::value<unsigned long long>()->default_value(by_default);
     };
-    out.add_options()("lsm-mapped", "lsm reads through memory maps, as LevelDB and LMDB do");
-    out.add_options()("leveldb-verified", "LevelDB verifies what it reads, too");
-    out.add_options()("engines", "Only these, as in lsm,lmdb", cxxopts::value<std::vector<std::string>>());
-    out.add_options()("workloads", "Only these, or these groups: write, read, mixed",
+    out.add_options()("lsm-mapped", "Let lsm read through memory maps, as LevelDB and LMDB do");
+    out.add_options()("leveldb-verified", "Let LevelDB verify checksums when it reads, as the others do");
+    out.add_options()("engines", "Run only these engines, for example lsm,lmdb",
                       cxxopts::value<std::vector<std::string>>());
-    out.add_options()("num", "Entries of the usual database", number("1000000"));
-    out.add_options()("value-size", "Bytes of its values", number("100"));
-    out.add_options()("rounds", "Runs of each", number("3"));
+    out.add_options()("workloads", "Run only these workloads, or these groups: write, read, mixed",
+                      cxxopts::value<std::vector<std::string>>());
+    out.add_options()("num", "Number of entries in the usual database", number("1000000"));
+    out.add_options()("value-size", "Size of its values in bytes", number("100"));
+    out.add_options()("rounds", "Number of runs of each workload on each engine", number("3"));
     out.add_options()("settings", "small: write buffer 4 MiB, cache 8 MiB; big: 64 MiB and 1 GiB", text("small"));
-    out.add_options()("binary-keys", "Big-endian numbers, not decimal ones with leading zeros");
-    out.add_options()("seed", "Of values and orders", number("1"));
-    out.add_options()("dir", "For the databases, on the disk that is meant", text(temporary ? temporary : "/var/tmp"));
-    out.add_options()("csv", "A file for the figures of every run, for scripts/chart.py", text(""));
-    out.add_options()("list", "Tells what --engines and --workloads can be");
-    out.add_options()("help", "This");
+    out.add_options()("binary-keys", "Use big-endian numbers as keys instead of decimal ones with leading zeros");
+    out.add_options()("seed", "Seed of the values and orders", number("1"));
+    out.add_options()("dir", "Directory for the databases, on the disk to measure",
+                      text(temporary ? temporary : "/var/tmp"));
+    out.add_options()("csv", "Write the figures of every run to this file, for scripts/chart.py", text(""));
+    out.add_options()("list", "List the engines and workloads");
+    out.add_options()("help", "Print this help");
     return out;
 }
 
-/// Those of `known` that the flag names, or all.
+/// Returns the elements of `known` that the flag names, or all if the flag is not given.
 template <class T>
 std::vector<T> chosen(const std::vector<T>& known, const cxxopts::ParseResult& flags, const std::string& flag) {
     if (flags.count(flag) == 0) return known;
@@ -309,7 +312,7 @@ std::vector<T> chosen(const std::vector<T>& known, const cxxopts::ParseResult& f
     for (const auto& name : flags[flag].as<std::vector<std::string>>()) {
         const auto before = out.size();
         std::copy_if(known.begin(), known.end(), std::back_inserter(out), [&](const T& k) { return k.is(name); });
-        if (out.size() == before) throw failure("--" + flag + " has no " + name + ", or was built without it");
+        if (out.size() == before) throw failure("--" + flag + ": " + name + " is unknown, or not in this build");
     }
     return out;
 }
@@ -319,7 +322,7 @@ plan plan_of(const cxxopts::ParseResult& flags) {
     const auto settings = flags["settings"].as<std::string>();
     const bool big = settings == "big";
     const bool leveldb_verified = flags.count("leveldb-verified") != 0;
-    if (!big && settings != "small") throw failure("--settings are small or big");
+    if (!big && settings != "small") throw failure("--settings must be small or big");
     return {
         .engines = chosen(all_engines(flags.count("lsm-mapped") != 0, leveldb_verified), flags, "engines"),
         .workloads = chosen(all_workloads(number("num"), number("value-size")), flags, "workloads"),
@@ -353,17 +356,17 @@ int main(int argc, char** argv) {
         }
         const auto csv_path = flags["csv"].as<std::string>();
         std::ofstream csv(csv_path);
-        if (!csv_path.empty() && !csv) throw failure(csv_path + ": cannot be written");
+        if (!csv_path.empty() && !csv) throw failure(csv_path + ": cannot open the file for writing");
         std::string place = flags["dir"].as<std::string>() + "/lsm-bench-XXXXXX";
-        if (::mkdtemp(place.data()) == nullptr) throw failure(place + ": cannot be made");
+        if (::mkdtemp(place.data()) == nullptr) throw failure(place + ": cannot make the directory");
         all.settings.directory = place + "/db";
-        const auto where_when_what = circumstances(all);
-        std::istringstream lines(where_when_what);
+        const auto header = circumstances(all);
+        std::istringstream lines(header);
         for (std::string line; std::getline(lines, line);) csv << "# " << line << '\n';
         results found;
         const bool good = run(all, stock(place + "/stock"), found, csv);
         std::filesystem::remove_all(place);
-        std::puts(where_when_what.c_str());
+        std::puts(header.c_str());
         print_table(all, found);
         return good ? 0 : 1;
     } catch (const std::exception& e) {

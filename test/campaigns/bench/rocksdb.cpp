@@ -23,8 +23,8 @@ struct rocksdb_api {
     using read_options = rocksdb::ReadOptions;
     using value = rocksdb::PinnableSlice;
 
-    static status get(db& from, const read_options& how, const slice& key, value& out) {
-        return from.Get(how, from.DefaultColumnFamily(), key, &out);
+    static status get(db& from, const read_options& options, const slice& key, value& out) {
+        return from.Get(options, from.DefaultColumnFamily(), key, &out);
     }
     static void release(value& pinned) { pinned.Reset(); }
 };
@@ -32,21 +32,21 @@ struct rocksdb_api {
 class rocksdb_engine : public leveldb_family<rocksdb_api> {
 public:
     std::string version() const override { return rocksdb::GetRocksVersionAsString(); }
-    void open(const config& how) override {
+    void open(const config& settings) override {
         rocksdb::BlockBasedTableOptions table;
-        table.block_cache = rocksdb::NewLRUCache(how.cache_bytes);
-        table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(how.filter_bits_per_key));
+        table.block_cache = rocksdb::NewLRUCache(settings.cache_bytes);
+        table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(settings.filter_bits_per_key));
         rocksdb::Options options;
         options.create_if_missing = true;
-        options.write_buffer_size = how.write_buffer_bytes;
+        options.write_buffer_size = settings.write_buffer_bytes;
         options.compression = rocksdb::kNoCompression;
         options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-        // Its defaults are for a buffer of 64 MiB; the same proportions for any.
-        options.target_file_size_base = how.write_buffer_bytes;
-        options.max_bytes_for_level_base = 4 * how.write_buffer_bytes;
-        write_options_.sync = how.sync;
+        // The defaults are made for a write buffer of 64 MiB. Keep their proportions to the buffer.
+        options.target_file_size_base = settings.write_buffer_bytes;
+        options.max_bytes_for_level_base = 4 * settings.write_buffer_bytes;
+        write_options_.sync = settings.sync;
         rocksdb::DB* opened = nullptr;
-        must(rocksdb::DB::Open(options, how.directory, &opened));
+        must(rocksdb::DB::Open(options, settings.directory, &opened));
         db_.reset(opened);
     }
     void close() override {
@@ -55,18 +55,18 @@ public:
     }
     void compact() override { must(db_->CompactRange({}, nullptr, nullptr)); }
     void settle() override {
-        // Between two questions work can go from one answer to the other, so that one round of noes is not enough.
+        // Work can move from one property to another while busy() reads them, so one idle answer is not enough.
         for (int idle = 0; idle < 2; std::this_thread::sleep_for(std::chrono::milliseconds(1)))
             idle = busy() ? 0 : idle + 1;
     }
 
 private:
     bool busy() const {
-        for (const auto& what :
+        for (const auto& property :
              {rocksdb::DB::Properties::kNumImmutableMemTable, rocksdb::DB::Properties::kCompactionPending,
               rocksdb::DB::Properties::kNumRunningCompactions}) {
             std::uint64_t count = 0;
-            if (!db_->GetIntProperty(what, &count)) throw failure("no property " + what);
+            if (!db_->GetIntProperty(property, &count)) throw failure("unknown property " + property);
             if (count != 0) return true;
         }
         return false;

@@ -19,12 +19,13 @@ constexpr std::uint64_t all = std::numeric_limits<std::uint64_t>::max();
 constexpr std::size_t replayed_bytes = std::size_t{64} << 20;
 constexpr std::size_t replay_buffer_bytes = 4 * replayed_bytes;
 
+/// Calls `body` with the numbers of the first `most` entries in the given order.
 template <class Body>
 void each(const dataset& data, order in, std::uint64_t most, Body body) {
     for (std::uint64_t n = 0; n < std::min(most, data.entries()); ++n) body(in == by_key ? n : data.shuffled(n, in));
 }
 
-/// Threads take turns in the numbers of the entries.
+/// Calls `body` with the numbers of all entries, dealt in turn to `count` threads.
 template <class Body>
 void each_from_threads(unsigned count, const dataset& data, Body body) {
     std::vector<std::future<void>> threads;
@@ -80,14 +81,14 @@ auto read_from_threads(unsigned count) {
 }
 
 void expect_missing(engine& from, const dataset& data, std::uint64_t i) {
-    expect(!from.get(data.key(i), [](std::string_view) {}), "a key is there that nobody put, or that was deleted");
+    expect(!from.get(data.key(i), [](std::string_view) {}), "a key is found that was never put, or was deleted");
 }
 
 void read_missing(engine& from, const dataset& data, report&) {
     each(data, looking, all, [&](auto i) { expect_missing(from, data, data.entries() + i); });
 }
 
-/// The first hundredth of the keys, over and over.
+/// Reads the first hundredth of the keys over and over.
 void read_hot(engine& from, const dataset& data, report&) {
     const std::uint64_t hot = data.entries() / 100 + 1;
     each(data, looking, all, [&](auto i) { read(from, data, i % hot, contents::filled); });
@@ -105,7 +106,7 @@ void read_while_writing(engine& on, const dataset& data, report& out) {
         const auto i = data.shuffled(n % data.entries(), overwriting);
         on.put(data.key(i), data.value(i, 1));
     };
-    overwrite(0);  // the first write after opening may take long
+    overwrite(0);  // before the clock starts: the first write after opening may take long
     out.begin = now();
     auto reader = std::async(std::launch::async, [&] {
         each(data, looking, all, [&](auto i) { read(on, data, i, contents::mixed); });
@@ -119,10 +120,12 @@ void read_while_writing(engine& on, const dataset& data, report& out) {
 }
 
 void expect_all(const seen& found, const dataset& data, std::uint64_t entries) {
-    expect(found.entries == entries, "a walk has not come past as many entries as there are");
-    expect(found.bytes == entries * (key_text::bytes + data.value_bytes()), "a walk has come past other lengths");
+    expect(found.entries == entries, "a scan shows another number of entries than the database has");
+    expect(found.bytes == entries * (key_text::bytes + data.value_bytes()),
+           "a scan shows keys or values of other sizes");
 }
 
+/// Returns a counter of /proc/self/io, or 0 if it is not available.
 double written(const char* counter) {
     std::ifstream counters("/proc/self/io");
     std::string name;
@@ -138,27 +141,28 @@ double file_bytes(const std::string& directory) {
     return out;
 }
 
-config fitting(config how, start from) {
-    if (from == start::killed) how.write_buffer_bytes = replay_buffer_bytes;
-    return how;
+/// Makes the write buffer large enough that a log to be replayed is not flushed before the process is killed.
+config fitting(config settings, start from) {
+    if (from == start::killed) settings.write_buffer_bytes = replay_buffer_bytes;
+    return settings;
 }
 
-void expect_outcome(engine& from, const dataset& data, const workload& what, const report& ran) {
-    const bool none = what.after == contents::none;
+void expect_outcome(engine& from, const dataset& data, const workload& w, const report& ran) {
+    const bool none = w.after == contents::none;
     expect_all(from.walk_up({}, all), data, none ? 0 : data.entries() + ran.inserted_entries);
-    each(data, looking, 1000, [&](auto i) { none ? expect_missing(from, data, i) : read(from, data, i, what.after); });
+    each(data, looking, 1000, [&](auto i) { none ? expect_missing(from, data, i) : read(from, data, i, w.after); });
 }
 
 }  // namespace
 
 std::vector<workload> all_workloads(std::uint64_t entries, std::size_t value_bytes) {
     std::vector<workload> out;
-    const auto part = [&](std::uint64_t of) { return std::max<std::uint64_t>(entries / of, 10); };
-    const auto add = [&](workload what) {
-        if (what.entries == 0) what.entries = entries;
-        if (what.value_bytes == 0) what.value_bytes = value_bytes;
-        if (what.operations == 0) what.operations = what.entries;
-        out.push_back(std::move(what));
+    const auto fraction = [&](std::uint64_t divisor) { return std::max<std::uint64_t>(entries / divisor, 10); };
+    const auto add = [&](workload w) {
+        if (w.entries == 0) w.entries = entries;
+        if (w.value_bytes == 0) w.value_bytes = value_bytes;
+        if (w.operations == 0) w.operations = w.entries;
+        out.push_back(std::move(w));
     };
     add({.name = "fillseq", .group = "write", .run = fill(by_key)});
     add({.name = "fillrandom", .group = "write", .run = fill(filling), .details = true});
@@ -174,12 +178,16 @@ std::vector<workload> all_workloads(std::uint64_t entries, std::size_t value_byt
          .from = start::filled,
          .run = delete_at_random,
          .after = contents::none});
-    add({.name = "fill1k", .group = "write", .entries = part(10), .value_bytes = 1 << 10, .run = fill(filling)});
-    add({.name = "fill100k", .group = "write", .entries = part(1000), .value_bytes = 100 << 10, .run = fill(filling)});
+    add({.name = "fill1k", .group = "write", .entries = fraction(10), .value_bytes = 1 << 10, .run = fill(filling)});
+    add({.name = "fill100k",
+         .group = "write",
+         .entries = fraction(1000),
+         .value_bytes = 100 << 10,
+         .run = fill(filling)});
     for (const unsigned n : {1u, 4u, 8u})
         add({.name = "syncput" + std::to_string(n),
              .group = "write",
-             .entries = n * part(500),
+             .entries = n * fraction(500),
              .run = fill_from_threads(n),
              .sync = true});
     const auto replayed = replayed_bytes / (key_text::bytes + value_bytes);
@@ -193,8 +201,8 @@ std::vector<workload> all_workloads(std::uint64_t entries, std::size_t value_byt
         add_read("readrandom2", read_from_threads(2));
         add_read("readmissing", read_missing);
         add_read("readhot", read_hot);
-        add_read("seekrandom10", seek_at_random(part(10), 10), part(10));
-        add_read("seekrandom100", seek_at_random(part(20), 100), part(20));
+        add_read("seekrandom10", seek_at_random(fraction(10), 10), fraction(10));
+        add_read("seekrandom100", seek_at_random(fraction(20), 100), fraction(20));
         add_read("readseq", [](engine& in, const dataset& data, report&) {
             expect_all(in.walk_up({}, all), data, data.entries());
         });
@@ -206,49 +214,51 @@ std::vector<workload> all_workloads(std::uint64_t entries, std::size_t value_byt
          .from = start::filled,
          .run = read_while_writing,
          .after = contents::mixed});
-    for (auto& what : ycsb_workloads(entries)) add(std::move(what));
+    for (auto& w : ycsb_workloads(entries)) add(std::move(w));
     return out;
 }
 
-void prepare(engine& to, const config& settings, start what, const dataset& data) {
-    to.open(fitting(settings, what));
-    if (what == start::compacted) {
+void prepare(engine& to, const config& settings, start from, const dataset& data) {
+    to.open(fitting(settings, from));
+    if (from == start::compacted) {
         to.compact();
     } else {
-        report unread;
-        fill(filling)(to, data, unread);
+        report unused;
+        fill(filling)(to, data, unused);
     }
-    if (what == start::killed) return;
+    if (from == start::killed) return;
     to.settle();
     to.close();
 }
 
-report measure(engine& under_test, bool readable, const config& settings, const workload& what, const dataset& data) {
-    config how = fitting(settings, what.from);
-    how.sync = what.sync;
+report measure(engine& under_test, bool readable, const config& settings, const workload& w, const dataset& data) {
+    config used = fitting(settings, w.from);
+    used.sync = w.sync;
     report out;
     out.begin = now();
-    under_test.open(how);
-    if (what.run) {
+    under_test.open(used);
+    // Without a run, opening is what is measured. Otherwise the work that opening causes must not count.
+    if (w.run) {
         under_test.settle();
         out.begin = now();
-        what.run(under_test, data, out);
+        w.run(under_test, data, out);
     }
     if (out.run == 0) out.run = now() - out.begin;
     under_test.settle();
     under_test.close();
     out.settled = now() - out.begin;
 
+    // Read the counters before the outcome is checked, which reads and maps files too.
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
     out.peak_memory_bytes = static_cast<double>(usage.ru_maxrss) * 1024;
-    out.user_bytes = static_cast<double>(what.operations * (key_text::bytes + what.value_bytes));
+    out.user_bytes = static_cast<double>(w.operations * (key_text::bytes + w.value_bytes));
     out.write_call_bytes = written("wchar:");
     out.disk_write_bytes = written("write_bytes:");
-    out.file_bytes = file_bytes(how.directory);
-    if (what.group == "read" || !readable) return out;
-    under_test.open(how);
-    expect_outcome(under_test, data, what, out);
+    out.file_bytes = file_bytes(used.directory);
+    if (w.group == "read" || !readable) return out;
+    under_test.open(used);
+    expect_outcome(under_test, data, w, out);
     under_test.close();
     return out;
 }

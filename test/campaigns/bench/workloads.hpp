@@ -11,35 +11,34 @@
 
 namespace bench {
 
-/// The database that a workload begins with; its entries were put in random order.
+/// The database that a workload starts with. Its entries were put in random order.
 enum class start {
     empty,
-    filled,     ///< nothing is left to do in the background
-    compacted,  ///< by hand
-    killed,     ///< all is in the log, since the process was killed
+    filled,     ///< and all background work is done
+    compacted,  ///< filled, then compacted manually
+    killed,     ///< everything is in the log, because the process was killed
 };
 
-/// What there is afterwards.
+/// The values that the database holds after a workload.
 enum class contents {
-    filled,       ///< the values that were first put
-    overwritten,  ///< their second ones
-    mixed,        ///< of some the one, of some the other
-    none,
+    filled,       ///< the first value of every key
+    overwritten,  ///< the second value of every key
+    mixed,        ///< the first value of some keys, the second of others
+    none,         ///< no keys
 };
 
-/// What came of a run. Times in seconds.
+/// The results of a run. Times in seconds.
 struct report {
     double run = 0;
-    /// With the work in the background done, and the database closed.
+    /// The time until the background work is done and the database closed.
     double settled = 0;
-    /// Bytes of keys and values; those that the process gave to the system to write, and those that went to the disk
-    /// of them; of the files.
+    /// The bytes of keys and values; those passed to write calls; those written to the disk; and those of the files.
     double user_bytes = 0, write_call_bytes = 0, disk_write_bytes = 0, file_bytes = 0;
     double peak_memory_bytes = 0;
-    /// Writes meanwhile, which are not counted among the operations.
+    /// Writes by another thread, which do not count as operations.
     double writes_beside = 0;
     std::uint64_t inserted_entries = 0;
-    /// Of the time that counts. Moved by a run that has to prepare something.
+    /// The start of the measured time. A run that prepares something first sets it anew.
     double begin = 0;
 };
 
@@ -48,33 +47,33 @@ struct workload {
     /// "write", "read" or "mixed".
     std::string group;
     start from = start::empty;
-    /// Of the database; 0 for the usual number and size.
+    /// Number of entries and size of values in the database; 0 for the usual ones.
     std::uint64_t entries = 0;
     std::size_t value_bytes = 0;
-    /// What is counted per second; 0 for one an entry.
+    /// The number of operations, which the result counts per second; 0 for one operation per entry.
     std::uint64_t operations = 0;
-    /// Checks what it reads. Sets the report's time if the call does not end with what counts. Without it, the time of
-    /// opening counts.
+    /// Runs the workload, and checks what it reads. Sets report::run if the measured time is not that of the whole
+    /// call. If empty, opening the database is measured.
     std::function<void(engine&, const dataset&, report&)> run = {};
     contents after = contents::filled;
     bool sync = false;
-    /// Whether to tell what was written, and what memory and space it took.
+    /// Whether to report bytes written, peak memory and disk space too.
     bool details = false;
 
     [[nodiscard]] bool is(const std::string& asked) const { return asked == name || asked == group; }
 };
 
-/// `entries` of `value_bytes` are the usual database.
+/// Returns all workloads. The usual database has `entries` entries with values of `value_bytes` bytes.
 std::vector<workload> all_workloads(std::uint64_t entries, std::size_t value_bytes);
-/// Of them, YCSB's.
+/// Returns the workloads of YCSB, which all_workloads() includes.
 std::vector<workload> ycsb_workloads(std::uint64_t entries);
 
-/// Makes a database to begin with, a compacted one of the filled one that is there. One to be killed is left open, for
-/// the process to end with.
-void prepare(engine& to, const config& settings, start what, const dataset& data);
+/// Makes a database in the state `from`. For start::compacted, requires that settings.directory holds a filled
+/// database. For start::killed, leaves the database open: the process must end without closing it.
+void prepare(engine& to, const config& settings, start from, const dataset& data);
 
-/// Opens the database that `what` begins with, runs it, and looks at the outcome if `readable`. For a process of its
-/// own, whose memory and writes are then those of the run.
-report measure(engine& under_test, bool readable, const config& settings, const workload& what, const dataset& data);
+/// Opens the database that the workload starts with, runs the workload and, if `readable`, checks what it left.
+/// Requires a process of its own, because the memory and writes of the whole process are reported.
+report measure(engine& under_test, bool readable, const config& settings, const workload& w, const dataset& data);
 
 }  // namespace bench

@@ -14,55 +14,56 @@ enum class kind : std::uint8_t { read, update, insert, scan, modify };
 
 struct mix {
     char letter;
-    /// Of each kind.
+    /// The share of each kind.
     std::array<unsigned, 5> percent;
-    /// Whether it reads what was put last, or what is popular.
+    /// Whether it prefers the entries that were put last to the popular ones.
     bool latest = false;
 };
 
 struct operation {
     std::uint64_t entry;
-    kind what;
-    std::uint8_t length;
+    kind type;
+    std::uint8_t length;  // of a scan
 };
 
+/// Draws all operations in advance, so that drawing is not measured.
 std::vector<operation> drawn(const mix& from, const dataset& data, std::uint64_t count) {
     std::mt19937_64 random(data.seed());
     const scrambled_zipfian popular(data.entries());
     const zipfian age(data.entries());
     std::uint64_t inserted = 0;
-    // In the order in which they were put: first the usual ones, then those of this run.
-    const auto put_as = [&](std::uint64_t nth) {
-        const std::uint64_t usual = data.entries();
-        return nth < usual ? data.shuffled(nth, filling) : usual + data.shuffled(nth - usual, inserting);
+    // The entry that was put as the n-th: first come those of the initial database, then those of this run.
+    const auto nth_put = [&](std::uint64_t n) {
+        const std::uint64_t initial = data.entries();
+        return n < initial ? data.shuffled(n, filling) : initial + data.shuffled(n - initial, inserting);
     };
-    const auto kind_of_next = [&] {
+    const auto draw_kind = [&] {
         auto left = static_cast<unsigned>(random() % 100);
-        std::uint8_t what = 0;
-        for (; left >= from.percent[what]; ++what) left -= from.percent[what];
-        return kind{what};
+        std::uint8_t index = 0;
+        for (; left >= from.percent[index]; ++index) left -= from.percent[index];
+        return kind{index};
     };
     std::vector<operation> out(count);
-    for (auto& [entry, what, length] : out) {
-        what = kind_of_next();
+    for (auto& [entry, type, length] : out) {
+        type = draw_kind();
         length = static_cast<std::uint8_t>(1 + random() % 100);
-        if (what == kind::insert)
-            entry = put_as(data.entries() + inserted++);
+        if (type == kind::insert)
+            entry = nth_put(data.entries() + inserted++);
         else if (from.latest)
-            entry = put_as(data.entries() + inserted - 1 - age(random));
+            entry = nth_put(data.entries() + inserted - 1 - age(random));
         else
             entry = popular(random);
     }
     return out;
 }
 
-void run(engine& on, const dataset& data, const operation& next, report& told) {
-    switch (next.what) {
+void run(engine& on, const dataset& data, const operation& next, report& out) {
+    switch (next.type) {
         case kind::read: return read(on, data, next.entry, contents::mixed);
         case kind::scan: return read_range(on, data, next.entry, next.length);
         case kind::modify: read(on, data, next.entry, contents::mixed); [[fallthrough]];
         case kind::update: return on.put(data.key(next.entry), data.value(next.entry, 1));
-        case kind::insert: on.put(data.key(next.entry), data.value(next.entry, 0)); ++told.inserted_entries;
+        case kind::insert: on.put(data.key(next.entry), data.value(next.entry, 0)); ++out.inserted_entries;
     }
 }
 
@@ -79,10 +80,10 @@ std::vector<workload> ycsb_workloads(std::uint64_t entries) {
                        .from = start::filled,
                        .operations = count,
                        .run =
-                           [=](engine& on, const dataset& data, report& told) {
+                           [=](engine& on, const dataset& data, report& result) {
                                const auto operations = drawn(m, data, count);
-                               told.begin = now();
-                               for (const auto& o : operations) run(on, data, o, told);
+                               result.begin = now();
+                               for (const auto& o : operations) run(on, data, o, result);
                            },
                        .after = contents::mixed});
     }

@@ -7,8 +7,8 @@
 
 namespace bench {
 
-/// The sum of 1 / i^theta for i from 1 to n: the first terms one by one, the rest by the Euler-Maclaurin formula, whose
-/// next term is below 1e-12 there.
+/// Returns the sum of 1 / i^theta for i from 1 to n. Adds up the first 1000 terms, and approximates the rest by the
+/// Euler-Maclaurin formula, whose first omitted term is below 1e-12 there.
 inline double zeta(std::uint64_t n, double theta) {
     constexpr std::uint64_t exact = 1000;
     double sum = 0;
@@ -17,12 +17,12 @@ inline double zeta(std::uint64_t n, double theta) {
     const auto integral = [&](double x) { return std::pow(x, 1 - theta) / (1 - theta); };
     const auto half_a_step = [&](double x) { return std::pow(x, -theta) / 2; };
     const auto slope = [&](double x) { return -theta * std::pow(x, -theta - 1) / 12; };
-    const auto behind = [&](double x) { return integral(x) + half_a_step(x) + slope(x); };
-    return sum + behind(double(n)) - behind(double(exact));
+    const auto formula = [&](double x) { return integral(x) + half_a_step(x) + slope(x); };
+    return sum + formula(double(n)) - formula(double(exact));
 }
 
-/// Ranks below n of which the i-th is drawn about 1 / (i + 1)^0.99 times as often as the first: the generator of YCSB,
-/// which is that of "Quickly Generating Billion-Record Synthetic Databases" (Gray et al., 1994).
+/// Draws ranks below n. Rank i is drawn about 1 / (i + 1)^0.99 times as often as rank 0. This is the generator of YCSB,
+/// from "Quickly Generating Billion-Record Synthetic Databases" (Gray et al., 1994).
 class zipfian {
 public:
     static constexpr double theta = 0.99;
@@ -42,15 +42,15 @@ private:
     double n_, zeta_, eta_;
 };
 
-/// FNV-1a of the number's eight bytes, lowest first.
+/// Returns the FNV-1a hash of the number's eight bytes, the lowest first.
 constexpr std::uint64_t fnv(std::uint64_t number) {
     std::uint64_t hash = 0xcbf29ce484222325;
     for (int byte = 0; byte < 8; ++byte, number >>= 8) hash = (hash ^ (number & 0xff)) * 0x100000001b3;
     return hash;
 }
 
-/// Numbers below n as often as ranks of a zipfian choice, the popular ones anywhere among them. As in YCSB the ranks
-/// are those of ten thousand million items, however many there are.
+/// Draws numbers below n with the frequencies of zipfian ranks, and scatters the popular ones over all numbers. As in
+/// YCSB, the ranks are those of ten billion items, whatever n is.
 class scrambled_zipfian {
 public:
     explicit scrambled_zipfian(std::uint64_t n) : n_(n) {}

@@ -15,12 +15,12 @@ namespace {
 
 constexpr int draws = 1'000'000;
 
-/// Of what may be off by five standard deviations.
+/// Five standard deviations of the frequency of an event with this probability.
 double slack(double probability) { return 5 * std::sqrt(probability * (1 - probability) / draws); }
 
 }  // namespace
 
-TEST_CASE("zipfian: zeta is the sum, and the constant that YCSB has for ten thousand million items") {
+TEST_CASE("zipfian: zeta equals the sum and the constant that YCSB has for ten billion items") {
     double sum = 0;
     for (std::uint64_t n = 1; n <= 100'000; ++n) {
         sum += std::pow(double(n), -zipfian::theta);
@@ -30,7 +30,7 @@ TEST_CASE("zipfian: zeta is the sum, and the constant that YCSB has for ten thou
     CHECK(zeta(10'000'000'000, zipfian::theta) == Approx(26.46902820178302).epsilon(1e-9));
 }
 
-TEST_CASE("zipfian: ranks come as often as the law says") {
+TEST_CASE("zipfian: ranks are drawn with the frequencies of the law") {
     constexpr std::uint64_t n = 500'000;
     const auto seed = lsm::test::seed_or(1);
     CAPTURE(seed);
@@ -45,12 +45,12 @@ TEST_CASE("zipfian: ranks come as often as the law says") {
     for (const auto& [bound, count] : below) {
         CAPTURE(bound);
         const double law = zeta(bound, zipfian::theta) / zeta(n, zipfian::theta);
-        // The first two are drawn by the law itself, the rest by a curve that comes within a hundredth or so of it.
+        // The generator draws the first two ranks by the law itself, and approximates it for the rest to about 0.01.
         CHECK(std::abs(count / double(draws) - law) <= slack(law) + (bound <= 2 ? 0 : 0.02));
     }
 }
 
-TEST_CASE("zipfian: what is popular lies scattered") {
+TEST_CASE("zipfian: popular numbers are scattered over the whole range") {
     constexpr std::uint64_t n = 500'000;
     const auto seed = lsm::test::seed_or(1);
     CAPTURE(seed);
@@ -60,7 +60,7 @@ TEST_CASE("zipfian: what is popular lies scattered") {
     for (int i = 0; i < draws; ++i) ++counts[draw(random)];
     CHECK(counts.rbegin()->first < n);
     const double law = 1 / zeta(10'000'000'000, zipfian::theta);
-    // Ranks that are hashed to the same number add to it, as at worst a few of the most popular do.
+    // Other ranks that are hashed to the same number add to its frequency, by less than 0.001.
     CHECK(std::abs(counts[fnv(0) % n] / double(draws) - law) <= slack(law) + 0.001);
     std::set<std::uint64_t> tenths;
     for (std::uint64_t rank = 0; rank < 100; ++rank) tenths.insert(fnv(rank) % n / (n / 10));

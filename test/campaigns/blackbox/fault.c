@@ -1,13 +1,14 @@
-// Preloaded into a program: lets a chosen call of it fail, or kills it there. scripts/attack.sh says which by
+// A library to preload into a program. Makes one chosen system call fail, or kills the program at it. scripts/attack.sh
+// chooses it by environment variables:
 //
-//   FAULT_CALL   the call's name
-//   FAULT_AT     which of them, counted from 1
-//   FAULT_ERROR  the errno; 0 for SIGKILL in front of the call; -1 for half of what it should read or write
-//   FAULT_LASTS  set: the later ones too
-//   FAULT_LOG    a file that is made when the fault happens
+//   FAULT_CALL   the name of the call
+//   FAULT_AT     the number of the call among those of that name, counted from 1
+//   FAULT_ERROR  the errno to fail with; 0: SIGKILL before the call; -1: transfer half of the bytes
+//   FAULT_LASTS  if set, all later calls of that name fail too
+//   FAULT_LOG    a file to create when the fault happens
 //
-// Only calls that the program itself makes are counted, not those of the loader and the C library. A program that still
-// runs after 20 seconds is ended by SIGALRM.
+// Counts only calls that the program itself makes, not those of the loader and the C library. SIGALRM ends a program that
+// still runs after 20 seconds.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -42,12 +43,12 @@ __attribute__((constructor)) static void prepare(void) {
     chosen = getenv("FAULT_CALL");
 }
 
-// Whether this call is to fail.
+// Counts a call. Returns whether it must fail, with errno set, or kills the program.
 static int hit(const char* name) {
     if (chosen == NULL || strcmp(chosen, name) != 0) return 0;
     const long now = atomic_fetch_add(&count, 1) + 1;
     if (now != at && !(lasts && now > at)) return 0;
-    if (now == at)
+    if (now == at)  // raw system calls, which are not counted
         syscall(SYS_close, (int)syscall(SYS_openat, AT_FDCWD, log_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0666));
     if (error == 0) syscall(SYS_kill, getpid(), SIGKILL);
     errno = error;
@@ -56,13 +57,13 @@ static int hit(const char* name) {
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-// One that returns -1 when it fails.
+// A call that returns -1 when it fails.
 #define FAILING(type, name, parameters, arguments) \
     type name parameters {                         \
         if (hit(#name)) return -1;                 \
         return REAL(name) arguments;               \
     }
-// One that moves bytes. Half of them is at least one. What is said on stderr always gets through.
+// A call that transfers bytes. Half of them is at least one. Writes to stderr never fail: the attack reads the errors.
 #define MOVING(name, parameters, whole, half)                              \
     ssize_t name parameters {                                              \
         if (file == STDERR_FILENO || !hit(#name)) return REAL(name) whole; \
@@ -81,7 +82,7 @@ FAILING(int, close, (int file), (file))
 FAILING(int, fsync, (int file), (file))
 FAILING(int, fdatasync, (int file), (file))
 FAILING(int, ftruncate, (int file, off_t size), (file, size))
-FAILING(int, flock, (int file, int how), (file, how))
+FAILING(int, flock, (int file, int operation), (file, operation))
 FAILING(int, rename, (const char* from, const char* to), (from, to))
 FAILING(int, link, (const char* from, const char* to), (from, to))
 FAILING(int, unlink, (const char* path), (path))
@@ -97,7 +98,7 @@ FAILING(int, sync_file_range, (int file, off64_t offset, off64_t size, unsigned 
 
 FAILING(int, madvise, (void* where, size_t size, int advice), (where, size, advice))
 
-// Returns what is wrong, instead of setting errno.
+// Returns the error instead of setting errno.
 int posix_fallocate(int file, off_t offset, off_t size) {
     if (hit("posix_fallocate")) return error;
     return REAL(posix_fallocate)(file, offset, size);

@@ -1,8 +1,9 @@
-# Every call to the system fails, in every way, or is the last. Sourced by scripts/attack.sh.
+# Makes every system call of the tools fail in every way, or kills the tool at it. Sourced by scripts/attack.sh.
 
 calls=(open read write pread pwrite fsync fdatasync close rename link unlink ftruncate mkdir fdopendir readdir fstat stat lstat
     flock posix_fallocate sync_file_range mmap madvise readlink chmod lchown poll)
-# name:errno[:for good]; see fault.c. Whoever is interrupted for ever waits for ever.
+# name:errno[:yes if all later calls fail too]; see fault.c. There is no lasting EINTR: a call that is always interrupted
+# is repeated for ever.
 faults=(EIO:5 KILL:0 EIO+:5:yes ENOSPC:28 ENOSPC+:28:yes EMFILE:24 EINTR:4 short:-1)
 [ $short = no ] || faults=(EIO:5 KILL:0)
 step=1 # from the third k on
@@ -15,9 +16,9 @@ attack_calls() {
     attack_files
 }
 
-# All k of one call in one command: `prepare` makes the scene anew, `check` looks at it afterwards with the status set.
-# The command runs in the function `act`, which knows how to inject: `with` is what to run it by.
-attack() { # name prepare act check
+# Runs a command once for each of its system calls and each fault. `prepare` makes a fresh scene; `act` runs the command,
+# prefixed with the words of the array `with`, which inject the fault; `check` judges the outcome.
+attack() { # name prepare act check: the last three are functions
     local call fault name errno lasts k most before tried reported harmless killed
     for call in "${calls[@]}"; do
         tried=0 most=0 reported=0 harmless=0 killed=0 before=$failures
@@ -50,16 +51,17 @@ attack() { # name prepare act check
 declare -A words=([EIO]='Input/output error' [EIO+]='Input/output error' [ENOSPC]='No space left' [ENOSPC+]='No space left'
     [EMFILE]='Too many open files' [EINTR]='Interrupted system call')
 
-# Whether a run under a fault ended as it may.
-met_fault() { # what tool file
+# Requires that a run with a fault was killed if it had to be, and otherwise ended well and reported the fault.
+met_fault() { # label tool file
     if [ "$name" = KILL ]; then
-        [ $status = 137 ] || fail "$1: status $status after SIGKILL"
+        [ $status = 137 ] || fail "$1: status $status instead of an end by SIGKILL"
     else
         ended_well "$@" || return
-        # These cannot fail unheard; only what runs in the background may have been done again.
+        # An EIO of these calls is never harmless. Only the writer may succeed: its background work is retried.
         [[ $status != 0 || $name != EIO* || $2 == writer || ! $call =~ ^(p?(read|write)(64)?|fsync|fdatasync|rename)$ ]] ||
-            fail "$1: is not reported"
-        [ $status = 0 ] || [ -z "${words[$name]:-}" ] || grep -q "${words[$name]}" "$err" || fail "$1: does not say why: $(<"$err")"
+            fail "$1: the failure is not reported"
+        [ $status = 0 ] || [ -z "${words[$name]:-}" ] || grep -q "${words[$name]}" "$err" ||
+            fail "$1: the error does not name the cause: $(<"$err")"
     fi
 }
 
@@ -77,15 +79,16 @@ attack_databases() {
     target=$scene/deep/db
     begin_new() { rm -rf "$scene" && mkdir "$scene"; }
     run_script() { run "${with[@]}" dbctl --dir "$target" <"$work/script"; }
-    # What makes a directory syncs the names of those it is in: an error may name what the scene stands in.
+    # Making a directory syncs its parents, so an error may name a directory above the scene.
     check_script() {
         local answers
         met_fault "$1" dbctl "$work" || return
         mapfile -t answers <"$out"
         if [ $status = 0 ]; then
             is_sound "$1" "$target" $((${#states[@]} - 1)) $((${#states[@]} - 1)) && cmp -s "$out" "$work/answers" ||
-                fail "$1: status 0, but not everything was done"
+                fail "$1: status 0, but not every command was applied"
         else
+            # Everything that an answer acknowledged is durable; of the rest at most one group of changes is.
             local known=${acknowledging[${#answers[@]}]}
             is_sound "$1" "$target" $known $((known + 1))
         fi
@@ -94,7 +97,7 @@ attack_databases() {
         begin_$1
         with=()
         run_script
-        [ $status = 0 ] || fail "$1: does not even run: $(<"$err")"
+        [ $status = 0 ] || fail "$1: fails without a fault: $(<"$err")"
         cp "$out" "$work/answers"
     }
     plan "$work/script"
@@ -111,7 +114,7 @@ attack_databases() {
     attack "dbctl, a database" begin_old run_script check_script
     attack_traced
 
-    # What a crash leaves: a log that was frozen but is no table yet, and what nobody lists.
+    # What a crash leaves: a frozen log that was not flushed, a table that MANIFEST does not list, and temporary files.
     begin_crashed() {
         begin_old
         mv "$target/wal.log" "$target/wal-000001.log"
@@ -128,7 +131,7 @@ attack_databases() {
     begin_old && with=() && run_reading && cp "$out" "$work/whole"
     attack "dbctl, reading" begin_old run_reading check_reading
 
-    # The small program: background threads, a log that is allocated ahead and mapped, tables that are mapped.
+    # A program that uses the library (writer.cpp): background threads, a preallocated and mapped log, mapped tables.
     sorted_keys=(k0 k1 k2 k3 k4 k5 k6)
     local writes=40 letters i x
     printf -v letters '%0200d' 0 && letters=${letters//0/x}
@@ -142,23 +145,23 @@ attack_databases() {
         local known
         met_fault "$1" writer "$work" || return
         known=$(grep -c ^ok "$out")
-        [ $status != 0 ] || [ "$known" = $writes ] || fail "$1: status 0, but only $known writes"
+        [ $status != 0 ] || [ "$known" = $writes ] || fail "$1: status 0, but only $known acknowledged writes"
         is_sound "$1" "$target" "$known" $((known + 1))
     }
     begin_new
     attack "a program" begin_new run_writer check_writer
 }
 
-# Whether the output is the beginning of what it should be, and all of it if the status is 0.
-is_part() { # what
+# Requires that the output is a prefix of the expected output, and all of it if the status is 0.
+is_part() { # label
     cmp -s -n "$(stat -c %s "$out")" "$out" "$work/whole" && { [ $status != 0 ] || cmp -s "$out" "$work/whole"; } && return
     fail "$1: the output is wrong"
 }
 
-# The same with the kernel's own calls, where there is a tracer that may trace: a cross-check of what is preloaded. Here the
-# loader's calls fail too; it says so with status 127.
+# Attacks the same script through strace, if it is installed and allowed to trace: a cross-check of the preloaded
+# library. Here the loader's calls fail too; the loader then ends with status 127.
 attack_traced() {
-    strace -f -o /dev/null true 2>/dev/null || { skip "strace (not there, or not allowed)" && return; }
+    strace -f -o /dev/null true 2>/dev/null || { skip "strace (not installed, or not allowed to trace)" && return; }
     local call name k tried killed reported harmless before
     for call in openat read pread64 write pwrite64 fsync fdatasync close rename unlink ftruncate mkdir getdents64 newfstatat fstat \
         flock; do
@@ -170,7 +173,7 @@ attack_traced() {
                 { strace -f -o "$work/trace" -e trace=$call -e inject=$call:$name:when=$k dbctl --dir "$target" <"$work/script" \
                     >"$out" 2>"$err"; } 2>/dev/null
                 status=$?
-                # What is killed at a call is not seen to return from it.
+                # strace does not log the injection into a call that a kill prevents from returning.
                 grep -q -e INJECTED -e 'killed by SIGKILL' "$work/trace" || break
                 tried=$((tried + 1))
                 case $status in
@@ -179,7 +182,7 @@ attack_traced() {
                 137) killed=$((killed + 1)) ;;
                 esac
                 if [ $status = 127 ] && grep -q 'error while loading' "$err"; then continue; fi
-                if [ $call = write ] && [ ! -s "$err" ] && [ $status = 1 ]; then continue; fi # the line itself did not get out
+                if [ $call = write ] && [ ! -s "$err" ] && [ $status = 1 ]; then continue; fi # the write that failed was that of the error
                 name=${name/signal=/} check_script "strace, $name at $call $k"
             done
         done
@@ -200,18 +203,19 @@ attack_files() {
     begin_files() { rm -rf "$scene" && cp -r "$files" "$scene"; }
     run_command() { run "${with[@]}" "${command[@]}"; }
 
-    # A file is replaced whole or is as it was; status 0 says that it is new, and what goes wrong leaves nothing behind.
+    # A file must be replaced whole or unchanged, and replaced if the status is 0. A failure must leave no temporary
+    # file, and the command must succeed afterwards.
     check_change() {
         met_fault "$1" "$tool" "$scene" || return
         if ! cmp -s "$scene/out" "$work/whole" && { [ $status = 0 ] || ! cmp -s "$scene/out" "$files/out"; }; then
-            fail "$1: the file is neither old nor new, or not new though the status is 0"
+            fail "$1: the file is neither unchanged nor replaced whole, or not replaced although the status is 0"
         fi
         local left=("$scene"/.lsm-*)
-        [ $status = 137 ] || [ ! -e "${left[0]}" ] || fail "$1: leaves ${left[0]##*/} behind"
+        [ $status = 137 ] || [ ! -e "${left[0]}" ] || fail "$1: a temporary file is left: ${left[0]##*/}"
         with=() && run_command
-        [ $status = 0 ] || fail "$1: cannot be done again: $(<"$err")"
-        # bulk, put and del of what is there already, and new and build, all lead to the same file again.
-        cmp -s "$scene/out" "$work/whole" || fail "$1: done again it gives another file"
+        [ $status = 0 ] || fail "$1: the command fails when it is repeated: $(<"$err")"
+        # All these commands are idempotent: a second run makes the same file.
+        cmp -s "$scene/out" "$work/whole" || fail "$1: the repeated command makes another file"
     }
     check_read() {
         met_fault "$1" "$tool" "$scene" && is_part "$1"
@@ -221,7 +225,7 @@ attack_files() {
         tool=${line[1]}
         command=("$tool" "${line[@]:2}")
         begin_files && with=() && run_command
-        [ $status = 0 ] || fail "${command[*]}: does not even run: $(<"$err")"
+        [ $status = 0 ] || fail "${command[*]}: fails without a fault: $(<"$err")"
         local label=${line[2]}
         [[ $label != */* ]] || label=
         if [ "${line[0]}" = changes ]; then cp "$scene/out" "$work/whole"; else cp "$out" "$work/whole"; fi

@@ -1,5 +1,5 @@
-# What a process may have runs out: file size, descriptors, memory, disk, permissions; and others are faster. Sourced by
-# scripts/attack.sh.
+# Resources run out (file size, descriptors, memory, disk space), permissions are missing, and other processes hold the
+# lock. Sourced by scripts/attack.sh.
 
 attack_limits() {
     sorted_keys=(a b c d e f)
@@ -15,8 +15,8 @@ attack_limits() {
 
 repeated() { head -c "$1" /dev/zero | tr '\0' "$2"; } # count letter
 
-# The script for dbctl, and the small program, within a limit; whatever came of it, the database is sound.
-within() { # limit... (of ulimit)
+# Runs the script through dbctl, and the program writer, within a limit. However they end, the database must be sound.
+within() { # limit... (arguments of ulimit)
     local answers known db=$work/limited.db
     rm -rf "$db"
     run limited "$*" dbctl --dir "$db" <"$work/limited"
@@ -29,19 +29,19 @@ within() { # limit... (of ulimit)
 
     rm -rf "$db"
     run limited "$*" timeout 60 writer "$db" 40 200 0
-    [ $status != 1 ] || ended_well "a program within ulimit $*" writer "$db"
-    [[ $status == [01] ]] || fail "a program within ulimit $*: status $status: $(<"$err")"
+    [ $status != 1 ] || ended_well "writer within ulimit $*" writer "$db"
+    [[ $status == [01] ]] || fail "writer within ulimit $*: status $status: $(<"$err")"
     known=$(grep -c ^ok "$out")
-    # Its states are not the script's: that all keys it was told of are there, newest values, is enough.
-    dump "$db" DUMP || fail "a program within ulimit $*: does not open any more: $(<"$err")"
+    # The states planned are those of the script, not of writer. It is enough that its last acknowledged write is there.
+    dump "$db" DUMP || fail "writer within ulimit $*: the database does not open: $(<"$err")"
     [ "$known" = 0 ] || { stream_of "k$((known % 7))" "$known" && [[ $dumped == *"${hex:8:4}00"*"${hex: -2 * ${#known}}78"* ]] ||
-        fail "a program within ulimit $*: write $known is gone"; }
+        fail "writer within ulimit $*: write $known was acknowledged and is lost"; }
 }
 limited() { # limit command...
     (ulimit $1 && exec "${@:2}")
 }
 
-# With less the loader does not get far.
+# Finds the lowest limit under which a tool can start at all: with less, the loader fails.
 least_to_run() { # option-of-ulimit step: sets least
     for ((least = $2; least < 1000 * $2; least += $2)); do
         limited "$1 $least" dbctl --version >/dev/null 2>&1 && break
@@ -51,7 +51,7 @@ least_to_run() { # option-of-ulimit step: sets least
 attack_resources() {
     local limit least
     declare -A outcomes=()
-    # Kilobytes; with none there is no line on stderr either.
+    # In units of 1 KiB. Not 0, because then the error message could not be written either.
     for limit in $([ $short = no ] && echo 1 2 3 4 8 12 16 24) 10 64; do within -f $limit; done
     printf 'file size: %d runs of the script refused, %d done\n' "${outcomes[1]:-0}" "${outcomes[0]:-0}"
     outcomes=()
@@ -62,7 +62,7 @@ attack_resources() {
     least_to_run -v 100
     for ((limit = least; limit < least + 6000; limit += $([ $short = no ] && echo 100 || echo 600))); do within -v $limit; done
     printf 'address space from %d KiB on: %d runs of the script refused, %d done\n' $least "${outcomes[1]:-0}" "${outcomes[0]:-0}"
-    [ "${outcomes[1]:-0}" != 0 ] || fail "no limit of memory was low enough to matter"
+    [ "${outcomes[1]:-0}" != 0 ] || fail "no limit of the address space was low enough to have an effect"
 }
 
 attack_full_disk() {
@@ -84,14 +84,14 @@ attack_full_disk() {
             [ "$tool" != "sstable build" ] || memtable bulk "$work/some.mt" 500
             run $tool $([ "$tool" = "sstable build" ] && echo "$work/some.mt" "$small/out" || echo "$small/out" 500)
             ended_well "$tool on a disk with $free KiB" "${tool% *}" "$small"
-            [ $status = 0 ] || [ ! -e "$small/out" ] || fail "$tool on a disk with $free KiB: leaves a part"
-            [ -z "$(ls "$small"/.lsm-* 2>/dev/null)" ] || fail "$tool on a disk with $free KiB: leaves a temporary"
+            [ $status = 0 ] || [ ! -e "$small/out" ] || fail "$tool on a disk with $free KiB: an incomplete file is left"
+            [ -z "$(ls "$small"/.lsm-* 2>/dev/null)" ] || fail "$tool on a disk with $free KiB: a temporary file is left"
             rm -f "$small/filler" "$small/out"
         done
     done
     [ $refusals != 0 ] || fail "the disk was never full"
 
-    # A handle that a full disk has stopped goes on when there is room.
+    # A database that is open while its disk is full can be written to when there is room again.
     rm -rf "${small:?}"/*
     head -c $((232 * 1024)) /dev/zero >"$small/filler"
     timeout 60 writer "$small/db" 400 600 5000 >"$out" 2>"$err" &
@@ -100,18 +100,18 @@ attack_full_disk() {
         grep -q '^full' "$out" && break
         sleep 0.1
     done
-    grep -q '^full' "$out" || fail "a program never met the full disk"
+    grep -q '^full' "$out" || fail "writer: the disk was never full"
     rm "$small/filler"
-    wait $writing || fail "a program does not go on when there is room again: $(<"$err")"
+    wait $writing || fail "writer: writes still fail when the disk has room again: $(<"$err")"
     runs=$((runs + 1))
-    [ "$(grep -c ^ok "$out")" = 400 ] || fail "a program on a disk that was full: not all was written"
-    dump "$small/db" 'GET k1' || fail "a program on a disk that was full: $(<"$err")"
-    in_hex "value: 343030" && [[ $dumped == "$hex"* ]] || fail "a program on a disk that was full: the last k1 is not 400"
+    [ "$(grep -c ^ok "$out")" = 400 ] || fail "writer on a disk that was full: not all writes were acknowledged"
+    dump "$small/db" 'GET k1' || fail "writer on a disk that was full: $(<"$err")"
+    in_hex "value: 343030" && [[ $dumped == "$hex"* ]] || fail "writer on a disk that was full: k1 does not have its last value"
     printf 'full disk: %d runs of the script refused\n' $refusals
     umount "$small"
 }
 
-# As a user who may not.
+# Runs the tools as a user who may not read or write the files.
 attack_permissions() {
     local scene=$work/forbidden as=() path
     if [ "$(id -u)" = 0 ]; then
@@ -127,8 +127,8 @@ attack_permissions() {
         local before
         before=$(digest "$scene")
         run "${as[@]}" "$@" < <(printf 'PUT x 1\n')
-        refused "$* where it may not" "$1" "$scene"
-        [ "$(digest "$scene")" = "$before" ] || fail "$* where it may not: changes something"
+        refused "$* without permission" "$1" "$scene"
+        [ "$(digest "$scene")" = "$before" ] || fail "$* without permission: the directory has changed"
     }
     forbidden dbctl --dir "$scene/db"
     forbidden dbctl --dir "$scene/new"
@@ -152,14 +152,14 @@ attack_permissions() {
     done
 }
 
-digest() { # directory: everything in it
+digest() { # directory: prints a hash of its names and contents
     (cd "$1" && find . -printf '%p %y %l %s\n' | sort && find . -type f -size -1024k -readable -exec sha256sum {} + | sort) 2>/dev/null |
         sha256sum
 }
 
 attack_openers() {
     local db=$work/contested i holder pids=() won=0 before asked=
-    # One that holds the directory, and another.
+    # A second opener is refused while the first holds the lock.
     mkfifo "$work/held"
     dbctl --dir "$db" <"$work/held" >"$work/held.out" &
     holder=$!
@@ -169,13 +169,14 @@ attack_openers() {
     before=$(digest "$db")
     run timeout 10 dbctl --dir "$db" < <(printf 'PUT a 2\n')
     refused "a second opener" dbctl "$db"
-    [ "$(digest "$db")" = "$before" ] || fail "a second opener: changes something"
+    [ "$(digest "$db")" = "$before" ] || fail "a second opener: the directory has changed"
     printf 'PUT b 2\n' >&9
     exec 9>&-
     wait $holder || fail "the first of two openers: status $?"
-    printf 'GET a\nGET b\n' | dbctl --dir "$db" | cmp -s - <(printf 'value: 31\nvalue: 32\n') || fail "two openers: a write is gone"
+    printf 'GET a\nGET b\n' | dbctl --dir "$db" | cmp -s - <(printf 'value: 31\nvalue: 32\n') ||
+        fail "the first of two openers: a write is lost"
 
-    # Many at once, of which each has the directory or is refused.
+    # Of many openers at once, each gets the lock or is refused.
     rm -rf "$db"
     for ((i = 0; i < 40; ++i)); do
         printf 'PUT key%d 1\nFLUSH\n' $i | dbctl --dir "$db" 2>"$work/opener.$i" &
@@ -190,9 +191,9 @@ attack_openers() {
             grep -q '^dbctl: .*LOCK: locked' "$work/opener.$i" || fail "opener $i: $(<"$work/opener.$i")"
         fi
     done
-    [ "$(dbctl --dir "$db" <<<"$asked" | grep -c '^value: 31$')" = $won ] || fail "many openers: a write is gone"
-    [ $won != 0 ] || fail "many openers: none had the directory"
-    printf 'openers: %d of 40 at once had their turn\n' $won
+    [ "$(dbctl --dir "$db" <<<"$asked" | grep -c '^value: 31$')" = $won ] || fail "many openers: a write is lost"
+    [ $won != 0 ] || fail "many openers: none got the lock"
+    printf 'openers: %d of 40 at once got the lock\n' $won
 }
 
 attack_sizes() {
@@ -215,7 +216,7 @@ attack_sizes() {
     for bytes in "${sizes[@]}"; do
         little_endian "$bytes"
         key=$(sed 's/../\\x&/g' <<<"$hex")
-        for value in FLUSH '#'; do # a table, a log
+        for value in FLUSH '#'; do # once in a table, once in the log
             [[ $value == FLUSH || $short == no || $bytes -lt 100000 ]] || continue
             rm -rf "$disk/db"
             { printf 'PUT before 1\nPUT k ' && repeated "$bytes" v && printf '\nPUT after 1\n%s\nGET before\n' $value; } >"$disk/in"
@@ -223,7 +224,7 @@ attack_sizes() {
             [ $status = 0 ] || fail "a value of $bytes bytes: $(head -c 200 "$err")"
             { printf '\5\0\0\0after\0\1\0\0\0001\6\0\0\0before\0\1\0\0\0001\1\0\0\0k\0' && printf "$key" &&
                 repeated "$bytes" v; } >"$disk/in"
-            dbctl --dir "$disk/db" <<<DUMP 2>&1 | cmp -s - "$disk/in" || fail "a value of $bytes bytes ($value) is not what it was"
+            dbctl --dir "$disk/db" <<<DUMP 2>&1 | cmp -s - "$disk/in" || fail "a value of $bytes bytes ($value) comes back changed"
         done
     done
     rm -rf "$disk"/*

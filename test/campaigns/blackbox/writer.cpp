@@ -1,9 +1,9 @@
-// A small program that uses the database as most do: with threads in the background, its log allocated ahead, and its
-// tables mapped. Every other write is not synced, and goes to the log through a map. It says "ok N" on stdout when its
-// N-th write is acknowledged, and "full N" each time the disk has no room for it, which it bears TRIES times. Write N
-// puts the key "k<N mod 7>" with the value "<N>" and as many letters as are asked for.
+// A small program for the attacks to run. Uses a database as most programs do: with background threads, a preallocated
+// log and mapped tables. Every second write is not synced, and goes to the log through a map. Write N puts the key
+// "k<N mod 7>" with the value "<N>" and LETTERS letters after it. Prints "ok N" when write N is acknowledged, and "full
+// N" each time the disk has no room for it; gives up after TRIES of those.
 //
-//   writer DIR WRITES LETTERS TRIES     exit status 1, and a line on stderr, if something fails
+//   writer DIR WRITES LETTERS TRIES     exit status 1, and one line on stderr, if something fails
 
 #include <unistd.h>
 
@@ -19,27 +19,23 @@
 
 #include <lsm/db/db.hpp>
 
+#include "support/results.hpp"
+
 namespace {
 
-struct failed : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-[[noreturn]] void fail(const std::string& what) { throw failed(what); }
-template <class T>
-T must(lsm::result<T> outcome) {
-    if (!outcome) fail(outcome.error().what);
-    if constexpr (!std::is_void_v<T>) return *std::move(outcome);
-}
+using lsm::test::failed_check;
+using lsm::test::must;
 
-void say(const char* what, unsigned long number) {
-    const std::string line = what + std::to_string(number) + "\n";
+// Written at once, so that the line is there even if the program is killed afterwards.
+void print(const char* word, unsigned long number) {
+    const std::string line = word + std::to_string(number) + "\n";
     if (::write(STDOUT_FILENO, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
-        fail(std::string("standard output: ") + std::strerror(errno));
+        throw failed_check(std::string("standard output: ") + std::strerror(errno));
 }
 
 void run(int argc, char** argv) {
-    if (argc != 5) fail("usage: writer DIR WRITES LETTERS TRIES");
-    std::signal(SIGXFSZ, SIG_IGN);
+    if (argc != 5) throw failed_check("usage: writer DIR WRITES LETTERS TRIES");
+    std::signal(SIGXFSZ, SIG_IGN);  // under a file size limit writes fail with EFBIG instead
     auto db = must(lsm::db::open(argv[1], {.write_buffer_bytes = 4 << 10,
                                            .map_tables = true,
                                            .map_log = true,
@@ -52,11 +48,11 @@ void run(int argc, char** argv) {
         for (;;) {
             auto done = db.put("k" + std::to_string(i % 7), std::to_string(i) + letters, {.sync = i % 2 == 0});
             if (done) break;
-            if (done.error().code != lsm::errc::no_space || tries-- == 0) fail(done.error().what);
-            say("full ", i);
+            if (done.error().code != lsm::errc::no_space || tries-- == 0) throw failed_check(done.error().what);
+            print("full ", i);
             std::this_thread::sleep_for(std::chrono::milliseconds(10));
         }
-        say("ok ", i);
+        print("ok ", i);
         if (i == writes / 2) must(db.flush());
     }
     must(db.compact());
@@ -71,7 +67,7 @@ int main(int argc, char** argv) {
     try {
         run(argc, argv);
         return 0;
-    } catch (const failed& e) {
+    } catch (const failed_check& e) {
         line += e.what();
     } catch (const std::exception& e) {
         line.append("out of memory: ").append(e.what());

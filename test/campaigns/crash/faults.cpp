@@ -1,6 +1,6 @@
-// Every file-system operation of programs that use a database fails: with EIO, with ENOSPC, with EINTR, by reading or
-// writing half, once or from then on. Each time the program is told, or it does no harm; and what is there afterwards,
-// after a power cut too, is what was acknowledged. scripts/crash.sh runs it with many seeds.
+// Makes every file-system operation of programs that use a database fail in turn: with EIO, ENOSPC or EINTR, or by
+// transferring only half of the bytes, once or from then on. Each fault must be reported to the program or be harmless.
+// Afterwards, also after a power cut, the database must hold what was acknowledged. scripts/crash.sh runs many seeds.
 
 #include <cerrno>
 #include <cinttypes>
@@ -38,20 +38,21 @@ using lsm::io::simulated_file_system;
 
 const std::string data = "data/db";
 
-/// A program's run, which goes on as far as it can and remembers whether it was told of a failure.
+/// A program's run, which goes on after failures as far as it can and remembers whether one was reported.
 class run : private lsm::event_listener, public program {
 public:
-    run(simulated_file_system& disk, lsm::options how, std::uint64_t seed)
-        : program(disk, listened(how, *this), data, seed) {}
+    run(simulated_file_system& disk, lsm::options opts, std::uint64_t seed)
+        : program(disk, with_listener(opts, *this), data, seed) {}
 
-    [[nodiscard]] bool told() const noexcept { return told_; }
-    bool expects_all = true;
+    [[nodiscard]] bool reported() const noexcept { return reported_; }
+    bool expects_all = true;  // false after a reported loss: any contents are then possible
 
-    [[nodiscard]] bool possible(const contents& found) const { return !expects_all || expected.possible(found); }
+    [[nodiscard]] bool possible(const entry_map& found) const { return !expects_all || expected.possible(found); }
 
+    /// Notes whether an operation reported a failure. Returns whether it succeeded.
     template <class T>
     bool note(const lsm::result<T>& outcome) {
-        told_ = told_ || !outcome;
+        reported_ = reported_ || !outcome;
         return outcome.has_value();
     }
 
@@ -63,16 +64,17 @@ public:
     }
     void get(const bytes& key) {
         const auto found = database()->get(key);
-        if (note(found)) expect(expected.possible_value(key, *found), "get returns what is not there: " + key);
+        if (note(found)) require(expected.possible_value(key, *found), "get() returns an impossible value: " + key);
     }
-    void look(const lsm::db& at) {
+    void scan_both_ways(const lsm::db& at) {
         for (const bool reverse : {false, true}) {
-            contents found;
+            entry_map found;
             auto entries = at.scan({.reverse = reverse});
             for (; entries.valid(); entries.next()) found.emplace(entries.key(), bytes(entries.value()));
-            if (note(entries.status())) expect(possible(found), "a scan shows what is not there");
+            if (note(entries.status())) require(possible(found), "a scan shows impossible contents");
         }
     }
+    /// Calls `step` with the database, if it is open.
     template <class Step>
     void on(Step step) {
         if (database() != nullptr) step(*database());
@@ -80,23 +82,23 @@ public:
     void end() { note(close()); }
 
 private:
-    static lsm::options listened(lsm::options how, lsm::event_listener& by) {
-        how.listener = &by;
-        return how;
+    static lsm::options with_listener(lsm::options opts, lsm::event_listener& listener) {
+        opts.listener = &listener;
+        return opts;
     }
-    void failed(const lsm::error&) noexcept override { told_ = true; }
+    void failed(const lsm::error&) noexcept override { reported_ = true; }
 
-    bool told_ = false;
+    bool reported_ = false;
 };
 
 struct scenario {
     const char* name;
-    lsm::options how;
-    std::function<void(run&)> prepare;  // without faults
-    std::function<void(run&)> act;      // with them
-    bool repairs = false;
-    unsigned runs = 1;      // with other seeds
-    bool has_links = true;  // whether a file can have a second name
+    lsm::options opts;
+    std::function<void(run&)> prepare;  // runs without faults
+    std::function<void(run&)> act;      // runs with faults
+    bool repairs = false;               // whether the database must be repaired before it opens
+    unsigned runs = 1;                  // the number of runs, each with its own seed
+    bool has_links = true;              // whether the file system supports hard links
 };
 
 void write_some(run& p, int batches) {
@@ -111,8 +113,7 @@ void fill(run& p) {
     for (int i = 0; i < 3; ++i) p.put();
     p.end();
 }
-// What a program leaves that is killed in the middle of a flush: a frozen log, tables that nothing lists, temporary
-// files.
+// Leaves what a program that is killed during a flush leaves: a frozen log, unlisted tables and temporary files.
 void leave_in_a_flush(run& p) {
     fill(p);
     p.start();
@@ -125,7 +126,7 @@ void leave_in_a_flush(run& p) {
     p.disk().before_each(nullptr);
     p.disk().restart_program();
 }
-// The same with tables above level 0, and one of level 0.
+// Fills a database with tables above level 0 and one table in level 0.
 void fill_levels(run& p) {
     fill(p);
     p.start();
@@ -134,9 +135,9 @@ void fill_levels(run& p) {
     must(p.flush(), "flush");
     p.end();
 }
-void replace_file(run& p, const std::string& name, lsm::bytes_view by) {
+void replace_file(run& p, const std::string& name, lsm::bytes_view contents) {
     must(p.disk().remove(data + "/" + name), "remove");
-    write_durably(p.disk(), data + "/" + name, by);
+    write_durably(p.disk(), data + "/" + name, contents);
 }
 void damage_manifest(run& p) {
     fill(p);
@@ -147,7 +148,7 @@ void lose_manifest(run& p) {
     must(p.disk().remove(data + "/MANIFEST"), "remove");
     must(p.disk().sync_directory(data), "sync");
 }
-// What is lost then is not to be expected any more.
+// Loses two tables. The program then expects only what a repair of a copy of the disk recovers.
 void lose_tables(run& p) {
     fill(p);
     replace_file(p, "sst-000001.sst", "no table");
@@ -155,9 +156,9 @@ void lose_tables(run& p) {
     must(p.disk().sync_directory(data), "sync");
     auto copy = p.disk().after_power_loss({power_loss::kind::everything});
     must(lsm::repair(data, {.file_system = &copy}), "repair");
-    auto how = p.how();
-    how.file_system = &copy;
-    p.expected = history(contents_of(must(lsm::db::open(data, how), "open a copy")));
+    auto opts = p.opts();
+    opts.file_system = &copy;
+    p.expected = history(contents_of(must(lsm::db::open(data, opts), "open a copy")));
 }
 
 void leave_damage(run& p) { leave_logs(p); }
@@ -195,7 +196,7 @@ void unsynced(run& p) {
     p.put(2, false);
     p.end();
 }
-// Keys and values beyond every buffer.
+// Writes keys and values larger than every buffer.
 void large(run& p) {
     const auto put = [&](char letter) {
         p.on([&](auto&) {
@@ -209,7 +210,7 @@ void large(run& p) {
     }
     p.on([&](lsm::db& db) {
         p.note(p.compact());
-        p.look(db);
+        p.scan_both_ways(db);
         auto file = lsm::io::file::open(p.disk(), "data/view", lsm::io::open_mode::create_exclusive);
         if (!p.note(file)) return;
         lsm::io::file_sink out(*file);
@@ -226,7 +227,7 @@ void compaction(run& p) {
         p.on([&](auto& db) { p.note(db.settle()); });
     }
     p.on([&](auto&) { p.note(p.compact()); });
-    p.on([&](auto& db) { p.look(db); });
+    p.on([&](auto& db) { p.scan_both_ways(db); });
     p.end();
 }
 void checkpoint(run& p) {
@@ -239,17 +240,17 @@ void checkpoint(run& p) {
 void read(run& p) {
     p.start();
     p.on([&](lsm::db& db) {
-        p.look(db);
+        p.scan_both_ways(db);
         for (int i = 0; i < 6; ++i) p.get("key" + std::to_string(7 * i));
-        if (const auto there = db.contains("key3"); p.note(there))
-            expect(p.expected.possible_value("key3", std::nullopt) != *there, "contains is wrong");
+        if (const auto found = db.contains("key3"); p.note(found))
+            require(p.expected.possible_value("key3", std::nullopt) != *found, "contains() is wrong");
         if (const auto view = db.get_view("key30"); p.note(view))
-            expect(p.expected.possible_value("key30", *view ? std::optional(bytes(***view)) : std::nullopt),
-                   "get_view shows what is not there");
+            require(p.expected.possible_value("key30", *view ? std::optional(bytes(***view)) : std::nullopt),
+                    "get_view() shows an impossible value");
         const std::vector<bytes> keys{"key1", "key20", "key40", "none"};
         if (const auto found = db.multi_get(keys); p.note(found))
             for (std::size_t i = 0; i < keys.size(); ++i)
-                expect(p.expected.possible_value(keys[i], (*found)[i]), "multi_get returns what is not there");
+                require(p.expected.possible_value(keys[i], (*found)[i]), "multi_get() returns an impossible value");
         if (const auto report = db.verify(); p.note(report) && !report->damage.empty())
             p.note(lsm::result<void>(report->damage.front()));
         bytes view;
@@ -259,12 +260,12 @@ void read(run& p) {
         if (p.note(digest) && viewed) {
             lsm::detail::sha256 hash;
             hash.update(view);
-            expect(hash.finish() == *digest, "the digest is not that of the view");
+            require(hash.finish() == *digest, "digest() is not the hash of the serialized view");
         }
     });
     p.end();
 }
-// The stages without a database. What has failed says so again.
+// Uses logs, dumps and tables without a database. Goes on after a failure: the next calls report it again.
 void stages(run& p) {
     auto& fs = p.disk();
     const auto create = [&](const char* path) {
@@ -274,11 +275,11 @@ void stages(run& p) {
         auto log = lsm::wal::writer::open(fs, "data/log");
         if (!p.note(log)) continue;
         for (int n = 0; n < 2; ++n) {
-            p.note(log->append(encoded(p.some(2)).encode()));
+            p.note(log->append(batch_of(p.some(2)).encode()));
             p.note(log->append_record());
             p.note(log->sync());
         }
-        if (i == 1) p.note(log->rotate("data/log of before"));
+        if (i == 1) p.note(log->rotate("data/rotated log"));
         p.note(log->close());
     }
     lsm::memtable table;
@@ -296,21 +297,21 @@ void stages(run& p) {
         p.note(file->close());
     }
 }
-// A reader has the tables that go meanwhile.
+// A cursor reads tables that a compaction has removed meanwhile.
 void read_on(run& p) {
     p.start();
     p.on([&](lsm::db& db) {
-        contents found;
+        entry_map found;
         auto entries = db.scan();
         p.note(p.compact());
         for (; entries.valid(); entries.next()) found.emplace(entries.key(), bytes(entries.value()));
-        if (p.note(entries.status())) expect(p.possible(found), "a scan shows what is not there");
+        if (p.note(entries.status())) require(p.possible(found), "a scan shows impossible contents");
     });
     p.end();
 }
 void recover(run& p) {
     p.start();
-    p.on([&](auto& db) { p.look(db); });
+    p.on([&](auto& db) { p.scan_both_ways(db); });
     p.end();
     p.start();
     p.put();
@@ -318,7 +319,7 @@ void recover(run& p) {
 }
 void repair(run& p) {
     const auto report = lsm::repair(data, {.newer_by_id = true, .file_system = &p.disk()});
-    // A table on which the disk fails is put aside, and what only it has is not to be expected any more.
+    // repair() sets aside a table that the disk fails to read. The keys that only that table holds are then lost.
     if (p.note(report))
         for (const auto& lost : report->lost) {
             if (lost.why.sys != EIO) continue;
@@ -326,38 +327,39 @@ void repair(run& p) {
             p.expects_all = false;
         }
     p.start();
-    p.on([&](auto& db) { p.look(db); });
+    p.on([&](auto& db) { p.scan_both_ways(db); });
     p.end();
 }
+// A read-only database beside the one that writes.
 void read_only(run& p) {
-    auto how = p.how();
-    how.read_only = true;
-    how.listener = nullptr;
-    auto beside = lsm::db::open(data, how);
-    if (p.note(beside)) p.look(*beside);
+    auto opts = p.opts();
+    opts.read_only = true;
+    opts.listener = nullptr;
+    auto reader = lsm::db::open(data, opts);
+    if (p.note(reader)) p.scan_both_ways(*reader);
     p.start();
     p.put();
     p.put();
-    if (beside && p.note(beside->refresh())) p.look(*beside);
+    if (reader && p.note(reader->refresh())) p.scan_both_ways(*reader);
     p.on([&](auto&) { p.note(p.flush()); });
-    if (beside && p.note(beside->refresh())) p.look(*beside);
-    if (beside) p.note(beside->close());
+    if (reader && p.note(reader->refresh())) p.scan_both_ways(*reader);
+    if (reader) p.note(reader->close());
     p.end();
 }
 
 std::vector<scenario> all_scenarios() {
-    auto how = tiny(compaction_style::none);
-    how.log_preallocation_bytes = 300;
-    how.wal_recovery = lsm::wal::recovery::point_in_time;
-    auto strict = how;
+    auto cutting = tiny(compaction_style::none);
+    cutting.log_preallocation_bytes = 300;
+    cutting.wal_recovery = lsm::wal::recovery::point_in_time;
+    auto strict = cutting;
     strict.wal_recovery = lsm::wal::recovery::strict_tail;
     auto compacting = strict;
     compacting.compaction = tiny(compaction_style::leveled).compaction;
     compacting.write_buffer_bytes = 2048;
-    auto salvaging = how, exact = how;
+    auto salvaging = cutting, exact = cutting;
     salvaging.wal_recovery = lsm::wal::recovery::salvage;
     exact.wal_recovery = lsm::wal::recovery::absolute;
-    auto mapped = how;
+    auto mapped = cutting;
     mapped.map_log = true;
     auto uncached = strict;
     uncached.block_cache_bytes = 0;
@@ -366,20 +368,20 @@ std::vector<scenario> all_scenarios() {
     canonical.max_open_files = 1;
     return {
         {"create", strict, [](run&) {}, create},
-        {"write", how, fill, write},
+        {"write", cutting, fill, write},
         {"flush", strict, fill, flush},
         {"compaction", compacting, fill, compaction},
-        {"unsynced", how, fill, unsynced},
+        {"unsynced", cutting, fill, unsynced},
         {"unsynced_mapped", mapped, fill, unsynced},
         {"large", strict, large, large},
         {"stages", strict, fill, stages},
         {"checkpoint", compacting, fill, checkpoint},
-        {.name = "copies", .how = strict, .prepare = fill, .act = checkpoint, .has_links = false},
+        {.name = "copies", .opts = strict, .prepare = fill, .act = checkpoint, .has_links = false},
         {"read", uncached, fill, read},
         {"canonical", canonical, fill_levels, read},
         {"read_on", canonical, fill_levels, read_on},
-        {"recovery", how, leave_in_a_flush, recover},
-        {"point_in_time", how, leave_damage, recover, false, 4},
+        {"recovery", cutting, leave_in_a_flush, recover},
+        {"point_in_time", cutting, leave_damage, recover, false, 4},
         {"salvage", salvaging, leave_damage, recover, false, 2},
         {"absolute", exact, leave_damage, [](run& p) { p.start(), p.end(); }},
         {"repair", strict, damage_manifest, repair, true},
@@ -404,15 +406,17 @@ constexpr injection injections[] = {
 struct tally {
     std::uint64_t operations = 0;
     std::uint64_t faults = 0;
-    std::uint64_t told = 0;
+    std::uint64_t reported = 0;
 };
 
+/// What to run: everything, or only what is set.
 struct selection {
     std::optional<std::string> scenario;
     std::optional<std::uint64_t> operation;
     std::optional<std::string> fault;
 };
 
+/// Injects every fault into every operation, and counts what happens.
 class trial {
 public:
     explicit trial(selection only) : only_(std::move(only)) {}
@@ -421,81 +425,85 @@ public:
     std::map<operation, tally> kinds;
     std::uint64_t states = 0;
 
-    void all(const scenario& what, std::uint64_t seed) {
-        if (only_.scenario && *only_.scenario != what.name) return;
+    /// Runs a scenario once for each of its operations and each kind of fault.
+    void all(const scenario& scene, std::uint64_t seed) {
+        if (only_.scenario && *only_.scenario != scene.name) return;
         simulated_file_system disk(seed);
-        run prepared(disk, what.how, seed);
-        what.prepare(prepared);
+        run prepared(disk, scene.opts, seed);
+        scene.prepare(prepared);
+        // Settle what the preparation left in doubt, on a copy of the disk.
         auto copy = disk.after_power_loss({power_loss::kind::everything});
-        if (what.repairs) must(lsm::repair(data, {.newer_by_id = true, .file_system = &copy}), "repair");
-        auto how = what.how;
-        how.file_system = &copy;
-        const auto found = contents_of(must(lsm::db::open(data, how), "open a copy"));
-        expect(prepared.expected.possible(found), "a preparation failed");
+        if (scene.repairs) must(lsm::repair(data, {.newer_by_id = true, .file_system = &copy}), "repair");
+        auto opts = scene.opts;
+        opts.file_system = &copy;
+        const auto found = contents_of(must(lsm::db::open(data, opts), "open a copy"));
+        require(prepared.expected.possible(found), "the preparation left impossible contents");
         prepared.expected = history(found);
         for (std::uint64_t k = 0;; ++k) {
             bool reached = false;
-            for (const injection& fault : injections) reached = one(what, seed, prepared, k, fault) || reached;
+            for (const injection& fault : injections) reached = one(scene, seed, prepared, k, fault) || reached;
             if (!reached) break;
         }
     }
 
 private:
-    // Whether there is an operation k.
-    bool one(const scenario& what, std::uint64_t seed, run& prepared, std::uint64_t k, const injection& fault) {
+    // Runs a scenario with one fault at operation k. Returns whether the run had an operation k.
+    bool one(const scenario& scene, std::uint64_t seed, run& prepared, std::uint64_t k, const injection& fault) {
         auto disk = prepared.disk().after_power_loss({power_loss::kind::everything});
         std::optional<operation> kind;
-        std::uint64_t links = 0;  // that were refused
+        std::uint64_t refused_links = 0;  // faults that are part of the scenario
         disk.before_each([&](const auto& next) {
             if (next.number == k) kind = next.what;
-            if (!what.has_links && next.what == operation::link) ++links;
+            if (!scene.has_links && next.what == operation::link) ++refused_links;
         });
-        if (!what.has_links) disk.inject({.sys = EXDEV, .lasting = true, .of = operation::link});
+        if (!scene.has_links) disk.inject({.sys = EXDEV, .lasting = true, .of = operation::link});
+        // An operation that is not selected runs without a fault, so that the operations are counted all the same.
         const bool chosen = (!only_.operation || *only_.operation == k) && (!only_.fault || *only_.fault == fault.name);
         if (chosen) disk.inject({.after = k, .sys = fault.sys, .lasting = fault.lasting});
         try {
-            run p(disk, what.how, seed + 1);
+            run p(disk, scene.opts, seed + 1);
             p.expected = prepared.expected;
-            what.act(p);
+            scene.act(p);
             disk.before_each(nullptr);
             disk.clear_faults();
             if (kind && &fault == &injections[0]) ++kinds[*kind].operations;
-            if (chosen && disk.faults_met() > links) {
+            if (chosen && disk.faults_met() > refused_links) {
                 ++kinds[*kind].faults;
-                kinds[*kind].told += p.told();
+                kinds[*kind].reported += p.reported();
                 for (const power_loss loss : {power_loss{power_loss::kind::nothing}, power_loss{.seed = 2 * k},
                                               power_loss{.seed = 2 * k + 1}}) {
                     auto left = disk.after_power_loss(loss);
-                    check(what, p, left, true);
+                    check(scene, p, left, true);
                 }
                 go_on(p);
             } else {
-                expect(!p.told(), "a failure without a fault");
+                require(!p.reported(), "a failure is reported without a fault");
             }
-            check(what, p, disk, false);
+            check(scene, p, disk, false);
         } catch (const std::exception& problem) {
             ++failures_;
             std::printf("FAILED: %s\n  --seed %" PRIu64 " --scenario %s --operation %" PRIu64 " --fault %s\n",
-                        problem.what(), seed, what.name, k, fault.name);
+                        problem.what(), seed, scene.name, k, fault.name);
             std::fflush(stdout);
         }
         return kind.has_value();
     }
 
-    // The disk is well again: what the program has open shows all there is.
+    // After the fault is cleared, a database that is still open must show everything acknowledged.
     static void go_on(run& p) {
         p.on([&](lsm::db& db) {
-            expect(p.possible(contents_of(db)), "after the fault something is missing");
+            require(p.possible(contents_of(db)), "the open database has impossible contents after the fault");
             static_cast<void>(p.write(p.some(2)));
         });
         static_cast<void>(p.close());
     }
 
-    void check(const scenario& what, run& p, simulated_file_system& disk, bool power_was_lost) {
+    // Recovers the database on `disk` and requires that its contents are possible.
+    void check(const scenario& scene, run& p, simulated_file_system& disk, bool power_was_lost) {
         ++states;
-        if (what.repairs) must(lsm::repair(data, {.newer_by_id = true, .file_system = &disk}), "repair");
-        for (const auto& copy : p.checkpoints) check_copy(p.how(), disk, copy);
-        check_recovered(p.how(), disk, data, [&](const contents& found) {
+        if (scene.repairs) must(lsm::repair(data, {.newer_by_id = true, .file_system = &disk}), "repair");
+        for (const auto& copy : p.checkpoints) check_copy(p.opts(), disk, copy);
+        check_recovered(p.opts(), disk, data, [&](const entry_map& found) {
             return !p.expects_all ||
                    (power_was_lost ? p.expected.possible_after_power_loss(found) : p.expected.possible(found));
         });
@@ -508,13 +516,13 @@ private:
 }  // namespace
 
 int main(int argc, char** argv) {
-    cxxopts::Options known("faults", "Every file-system operation of programs that use a database fails in turn");
-    known.add_options()("length", "so many seeds", cxxopts::value<std::uint64_t>()->default_value("1"))(
-        "seed", "the first", cxxopts::value<std::uint64_t>()->default_value("1"))(
-        "scenario", "only this one", cxxopts::value<std::string>())("operation", "only this one fails",
-                                                                    cxxopts::value<std::uint64_t>())(
-        "fault", "only this one, as in \"EIO\", or \"EIO+\" for good", cxxopts::value<std::string>());
-    const auto given = parsed(std::move(known), argc, argv);
+    cxxopts::Options flags("faults", "Makes every file-system operation of programs that use a database fail in turn");
+    flags.add_options()("length", "number of seeds", cxxopts::value<std::uint64_t>()->default_value("1"))(
+        "seed", "first seed", cxxopts::value<std::uint64_t>()->default_value("1"))("scenario", "run only this scenario",
+                                                                                   cxxopts::value<std::string>())(
+        "operation", "make only this operation fail", cxxopts::value<std::uint64_t>())(
+        "fault", "inject only this fault, such as \"EIO\", or \"EIO+\" from then on", cxxopts::value<std::string>());
+    const auto given = parsed(std::move(flags), argc, argv);
     selection only;
     if (given.count("scenario") != 0) only.scenario = given["scenario"].as<std::string>();
     if (given.count("operation") != 0) only.operation = given["operation"].as<std::uint64_t>();
@@ -524,22 +532,22 @@ int main(int argc, char** argv) {
 
     trial faults(only);
     for (std::uint64_t seed = first; seed < first + length && faults.failures() < 20; ++seed)
-        for (const scenario& what : all_scenarios())
-            for (unsigned i = 0; i < what.runs; ++i) faults.all(what, seed + i * seeds_apart);
+        for (const scenario& scene : all_scenarios())
+            for (unsigned i = 0; i < scene.runs; ++i) faults.all(scene, seed + i * seeds_apart);
     tally sum;
-    std::printf("%-15s %10s %10s %10s %10s\n", "operation", "of them", "faults", "told", "harmless");
-    const auto line = [](const std::string& name, const tally& of) {
-        std::printf("%-15s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n", name.c_str(), of.operations,
-                    of.faults, of.told, of.faults - of.told);
+    std::printf("%-15s %10s %10s %10s %10s\n", "operation", "count", "faults", "reported", "harmless");
+    const auto line = [](const std::string& name, const tally& row) {
+        std::printf("%-15s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n", name.c_str(), row.operations,
+                    row.faults, row.reported, row.faults - row.reported);
     };
-    for (const auto& [kind, of] : faults.kinds) {
-        line(std::string(to_string(kind)), of);
-        sum.operations += of.operations;
-        sum.faults += of.faults;
-        sum.told += of.told;
+    for (const auto& [kind, row] : faults.kinds) {
+        line(std::string(to_string(kind)), row);
+        sum.operations += row.operations;
+        sum.faults += row.faults;
+        sum.reported += row.reported;
     }
     line("all", sum);
-    std::printf("%" PRIu64 " states looked at, %" PRIu64 " failures\n", faults.states, faults.failures());
+    std::printf("%" PRIu64 " states checked, %" PRIu64 " failures\n", faults.states, faults.failures());
     if (faults.failures() != 0 || sum.faults == 0) return 1;
     std::puts("=== OK ===");
 }

@@ -1,7 +1,7 @@
-// Processes that write to a database are killed with SIGKILL, round after round over the same directory. After each
-// kill the database must hold, of every writer, what was acknowledged and at most the one write that was not yet, in
-// order, batches whole and values exact. The processes are threads that write through the library, or dbctl with
-// commands on its stdin.
+// Kills processes that write to a database with SIGKILL, in many rounds over the same directory. After each kill the
+// database must hold, for every writer, all acknowledged writes and at most the one that was in progress, in order,
+// with whole batches and exact values. A process writes through the library from several threads, or is dbctl with
+// commands on its standard input.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -34,32 +35,38 @@
 #include <lsm/db/db.hpp>
 
 #include "support/flags.hpp"
+#include "support/results.hpp"
 
 namespace {
 
+using lsm::test::must;
+
 using contents = std::map<std::string, std::string>;
 
-// Every key begins with the name of the one who writes it.
+// The names of the writers. Every key begins with the name of its writer.
 constexpr std::string_view threads = "abcd";
 constexpr char dbctl_writer = 'e';
 constexpr char parent_writer = 'f';
 constexpr std::uint64_t keys_per_writer = 400;
 
-[[noreturn]] void stop(const std::string& what) {
-    std::fprintf(stderr, "kill_rounds: %s\n", what.c_str());
+[[noreturn]] void stop(const std::string& message) {
+    std::fprintf(stderr, "kill_rounds: %s\n", message.c_str());
     std::_Exit(1);
 }
-template <class T>
-T must(lsm::result<T> outcome) {
-    if (!outcome) stop(outcome.error().what);
-    if constexpr (!std::is_void_v<T>) return *std::move(outcome);
+// Called for an exception that no one catches, on whichever thread: a failed check ends the process.
+[[noreturn]] void stop_with_exception() {
+    try {
+        std::rethrow_exception(std::current_exception());
+    } catch (const std::exception& problem) {
+        stop(problem.what());
+    }
 }
 
 struct round_id {
     std::uint64_t seed;
     std::uint64_t number;
 
-    /// Random numbers that whoever asks for the same `stream` gets again.
+    /// Returns random numbers that depend only on the round and `stream`.
     [[nodiscard]] std::mt19937_64 random(std::uint64_t stream) const {
         std::seed_seq all{seed, number, stream};
         return std::mt19937_64(all);
@@ -68,7 +75,7 @@ struct round_id {
 
 struct change {
     std::string key;
-    std::optional<std::string> value;  // nothing: a delete
+    std::optional<std::string> value;  // no value: a delete
 };
 
 struct operation {
@@ -76,7 +83,8 @@ struct operation {
     bool sync;
 };
 
-/// What a writer does in a round, the same for whoever asks. Through dbctl no batches are made on purpose.
+/// The sequence of operations of a writer in a round. Equal arguments give equal sequences, so that a check can repeat
+/// what a killed process did. Through dbctl every operation is a single change.
 class operations {
 public:
     operations(round_id round, char writer)
@@ -108,27 +116,27 @@ void apply_to(contents& model, const change& one) {
     else
         model.erase(one.key);
 }
-void apply_to(contents& model, const operation& what) {
-    for (const change& one : what.changes) apply_to(model, one);
+void apply_to(contents& model, const operation& applied) {
+    for (const change& one : applied.changes) apply_to(model, one);
 }
 
-lsm::result<void> perform(lsm::db& db, const operation& what) {
-    const lsm::write_options how{.sync = what.sync};
-    if (what.changes.size() == 1) {
-        const auto& [key, value] = what.changes.front();
-        return value ? db.put(key, *value, how) : db.del(key, how);
+lsm::result<void> perform(lsm::db& db, const operation& performed) {
+    const lsm::write_options options{.sync = performed.sync};
+    if (performed.changes.size() == 1) {
+        const auto& [key, value] = performed.changes.front();
+        return value ? db.put(key, *value, options) : db.del(key, options);
     }
-    lsm::write_batch all;
-    for (const auto& [key, value] : what.changes) {
+    lsm::write_batch batch;
+    for (const auto& [key, value] : performed.changes) {
         if (value)
-            all.put(key, *value);
+            batch.put(key, *value);
         else
-            all.del(key);
+            batch.del(key);
     }
-    return db.write(all, how);
+    return db.write(batch, options);
 }
 
-/// What a database holds, by writer.
+/// Returns the contents of a database by writer.
 std::map<char, contents> read_all(const lsm::db& db) {
     std::map<char, contents> out;
     auto at = db.scan();
@@ -137,8 +145,8 @@ std::map<char, contents> read_all(const lsm::db& db) {
     return out;
 }
 
-/// How many of a writer's operations lead from `model` to `found`, at least `least` and at most `most`; nothing if no
-/// number does. The model follows.
+/// Applies a writer's operations to `model` until it equals `found`. Returns the number of operations that took, from
+/// `least` to `most`, or nothing if no number leads there.
 std::optional<std::uint64_t> followed(contents& model, const contents& found, operations all, std::uint64_t least,
                                       std::uint64_t most) {
     const auto differs = [&](const std::string& key) -> std::size_t {
@@ -150,6 +158,8 @@ std::optional<std::uint64_t> followed(contents& model, const contents& found, op
     };
     std::uint64_t done = 0;
     for (; done < least; ++done) apply_to(model, all.next());
+    // Count the keys that differ once, and then only follow the keys that an operation changes: a comparison of all
+    // keys after each operation would be quadratic.
     std::size_t differences = 0;
     for (const auto& [key, value] : model) differences += differs(key);
     for (const auto& [key, value] : found) differences += !model.contains(key);
@@ -164,7 +174,7 @@ std::optional<std::uint64_t> followed(contents& model, const contents& found, op
     return done;
 }
 
-/// How far a writer is, in memory that the parent shares.
+/// The progress of a writer, in memory that the parent process shares.
 struct progress {
     std::atomic<std::uint64_t> attempted;
     std::atomic<std::uint64_t> acknowledged;
@@ -187,17 +197,17 @@ lsm::options options_of(round_id round) {
     return out;
 }
 
-/// Opens the database and writes to it from all threads, flushes and compacts, until it is killed.
-[[noreturn]] void write_until_killed(const std::string& directory, round_id round, all_progress& said) {
+/// Opens the database, writes to it from all threads, flushes and compacts, until the process is killed.
+[[noreturn]] void write_until_killed(const std::string& directory, round_id round, all_progress& shared) {
     auto db = must(lsm::db::open(directory, options_of(round)));
     std::vector<std::thread> running;
     for (std::size_t i = 0; i < threads.size(); ++i) {
         running.emplace_back([&, i] {
             for (operations all(round, threads[i]);;) {
                 const operation one = all.next();
-                ++said[i].attempted;
+                ++shared[i].attempted;
                 must(perform(db, one));
-                ++said[i].acknowledged;
+                ++shared[i].acknowledged;
             }
         });
     }
@@ -207,7 +217,8 @@ lsm::options options_of(round_id round) {
     }
 }
 
-/// When a round is to end: one in four while the database is being opened, more or less.
+/// Returns the time from the start of a process to its kill. One in four processes is killed at about the time when it
+/// opens the database.
 std::chrono::microseconds time_to_live(std::mt19937_64& random) {
     return std::chrono::microseconds(random() % (random() % 4 == 0 ? 3'000 : 70'000));
 }
@@ -218,26 +229,28 @@ public:
     history(std::string directory, std::uint64_t& acknowledged)
         : directory_(std::move(directory)), checked_(acknowledged) {}
 
-    /// Kills threads of a process, checks, and writes on. An error is what is wrong.
+    /// Kills a process that writes from several threads, checks the database, and writes to it. Returns what is wrong,
+    /// or nothing.
     std::optional<std::string> kill_threads(round_id round, std::chrono::microseconds after) {
         void* const memory =
             ::mmap(nullptr, sizeof(all_progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED) stop("no shared memory");
-        auto& said = *new (memory) all_progress();
-        const pid_t child = start([&] { write_until_killed(directory_, round, said); });
+        if (memory == MAP_FAILED) stop("cannot map shared memory");
+        auto& shared = *new (memory) all_progress();
+        const pid_t child = start([&] { write_until_killed(directory_, round, shared); });
         std::this_thread::sleep_for(after);
         auto wrong = kill(child);
         std::map<char, range> claims;
-        for (std::size_t i = 0; i < threads.size(); ++i) claims[threads[i]] = {said[i].acknowledged, said[i].attempted};
+        for (std::size_t i = 0; i < threads.size(); ++i)
+            claims[threads[i]] = {shared[i].acknowledged, shared[i].attempted};
         ::munmap(memory, sizeof(all_progress));
         return wrong ? wrong : check(round, claims);
     }
 
-    /// Kills dbctl, whose answer to a GET acknowledges all that stands before it. Its operations are single changes, of
-    /// which it may have made any number durable that it was sent.
+    /// Kills dbctl, checks the database, and writes to it. Returns what is wrong, or nothing. The answer to a GET
+    /// acknowledges all commands before it; of the commands after it, dbctl may have made any number durable.
     std::optional<std::string> kill_dbctl(round_id round, std::chrono::microseconds after, const std::string& program) {
         int in[2], out[2];
-        if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0) stop("no pipe");
+        if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0) stop("cannot make a pipe");
         const pid_t child = start([&] {
             ::dup2(in[0], 0);
             ::dup2(out[1], 1);
@@ -246,7 +259,7 @@ public:
         });
         ::close(in[0]);
         ::close(out[1]);
-        ::fcntl(in[1], F_SETFL, O_NONBLOCK);
+        ::fcntl(in[1], F_SETFL, O_NONBLOCK);  // feed() must go on reading answers while dbctl reads no commands
         const range claim = feed(round, after, in[1], out[0]);
         auto wrong = kill(child);
         ::close(in[1]);
@@ -263,28 +276,30 @@ private:
     template <class Body>
     static pid_t start(Body body) {
         const pid_t child = ::fork();
-        if (child < 0) stop("no process");
+        if (child < 0) stop("cannot fork");
         if (child != 0) return child;
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // do not outlive the parent
         body();
         std::_Exit(0);
     }
     static std::optional<std::string> kill(pid_t child) {
         int status = 0;
         ::kill(child, SIGKILL);
-        if (::waitpid(child, &status, 0) != child) stop("lost a process");
+        if (::waitpid(child, &status, 0) != child) stop("cannot wait for the child process");
         if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) return std::nullopt;
         return "the process ended before it was killed, status " + std::to_string(status);
     }
 
-    // Writes commands and reads answers for a while.
+    // Writes commands to dbctl and reads its answers until `lifetime` is over or dbctl closes its output. Returns how
+    // many changes dbctl has acknowledged, and how many it was sent in whole lines.
     static range feed(round_id round, std::chrono::microseconds lifetime, int commands, int answers) {
         const auto end = std::chrono::steady_clock::now() + lifetime;
         operations all(round, dbctl_writer);
         auto random = round.random('p');
         std::string pending;
         std::uint64_t sent_bytes = 0, made_bytes = 0, answered = 0;
-        std::vector<std::uint64_t> ends, gets;  // where each change ends in the input; how many stand before each GET
+        std::vector<std::uint64_t> ends;  // the offset in the input at which each change ends
+        std::vector<std::uint64_t> gets;  // the number of changes before each GET
         const auto add = [&](const std::string& line) {
             pending += line;
             made_bytes += line.size();
@@ -311,6 +326,7 @@ private:
                 if (got <= 0) break;
                 answered += static_cast<std::uint64_t>(std::count(piece, piece + got, '\n'));
             }
+            // Pieces of random size, so that the kill can come in the middle of a line.
             if (both[0].revents != 0) {
                 const auto put =
                     ::write(commands, pending.data(), std::min<std::size_t>(pending.size(), 1 + random() % 8192));
@@ -324,37 +340,40 @@ private:
         return {answered == 0 ? 0 : gets[answered - 1], static_cast<std::uint64_t>(whole)};
     }
 
-    // Whether the directory has what it may, by a reader that changes nothing and then by a writer, who goes on.
+    // Checks that the database holds what each writer claims and nothing else has changed. Reads it once through a
+    // read-only database, before anything is recovered, and again through a writable one, which then writes on. Returns
+    // what is wrong, or nothing.
     std::optional<std::string> check(round_id round, const std::map<char, range>& claims) {
         std::optional<std::map<char, contents>> seen;
         auto reader = lsm::db::open(directory_, {.read_only = true});
         if (reader)
             seen = read_all(*reader);
         else if (reader.error().code != lsm::errc::not_found)
-            return "a reader: " + reader.error().what;
+            return "read-only open: " + reader.error().what;
         auto opened = lsm::db::open(directory_, options_of(round));
         if (!opened) return opened.error().what;
         auto found = read_all(*opened);
-        if (found != seen.value_or(std::map<char, contents>())) return "a reader and a writer see different contents";
+        if (found != seen.value_or(std::map<char, contents>()))
+            return "a read-only and a writable database show different contents";
         for (const auto& [writer, claim] : claims) {
             if (claim.attempted > claim.acknowledged + 1 && writer != dbctl_writer)
-                return "a writer that is not in order";
+                return "a thread began a write before the one before it was acknowledged";
             contents& model = models_[writer];
             const auto done = followed(model, found[writer], {round, writer}, claim.acknowledged, claim.attempted);
             if (!done) {
-                model = found[writer];
-                return std::string("writer ") + writer +
-                       ": the contents are those after no number of its operations from " +
+                model = found[writer];  // so that the next rounds do not report it again
+                return std::string("writer ") + writer + ": the contents match no number of its operations from " +
                        std::to_string(claim.acknowledged) + " to " + std::to_string(claim.attempted);
             }
             checked_ += claim.acknowledged;
         }
         for (const auto& [writer, model] : models_)
             if (found[writer] != model)
-                return std::string("writer ") + writer + ": what it wrote before is not as it was";
+                return std::string("writer ") + writer + ": what it wrote in earlier rounds has changed";
         return write_on(round, *std::move(opened));
     }
 
+    // Writes to the recovered database. In one round of four also verifies it, checks its files and closes it cleanly.
     std::optional<std::string> write_on(round_id round, lsm::db db) {
         auto random = round.random('w');
         contents& model = models_[parent_writer];
@@ -364,7 +383,7 @@ private:
             if (auto done = perform(db, one); !done) return done.error().what;
             apply_to(model, one);
         }
-        if (read_all(db)[parent_writer] != model) return "what was written on is not there";
+        if (read_all(db)[parent_writer] != model) return "writes after the recovery are not visible";
         if (random() % 4 != 0) return std::nullopt;
         if (auto settled = db.settle(); !settled) return settled.error().what;
         const auto report = must(db.verify());
@@ -375,9 +394,9 @@ private:
             if (name.starts_with("sst-") && name.ends_with(".sst"))
                 ++files;
             else if (name != "LOCK" && name != "MANIFEST" && name != "wal.log")
-                return name + " was left behind";
+                return "an orphan is left: " + name;
         }
-        if (files != db.live_tables().size()) return "tables were left behind";
+        if (files != db.live_tables().size()) return "tables are left that are not in use";
         if (auto closed = db.close(); !closed) return closed.error().what;
         return std::nullopt;
     }
@@ -390,13 +409,15 @@ private:
 }  // namespace
 
 int main(int argc, char** argv) {
-    cxxopts::Options known("kill_rounds", "Kills processes that write, and checks what they leave");
-    known.add_options()("dir", "an empty directory", cxxopts::value<std::string>())(
-        "dbctl", "the tool, to be killed in one round of four", cxxopts::value<std::string>())(
-        "rounds", "how many", cxxopts::value<std::uint64_t>()->default_value("1000"))(
-        "seed", "of everything but the moment of the kill", cxxopts::value<std::uint64_t>()->default_value("1"));
-    const auto given = lsm::test::parsed(std::move(known), argc, argv);
-    if (given.count("dir") == 0 || given.count("dbctl") == 0) stop("--dir and --dbctl are needed");
+    cxxopts::Options flags("kill_rounds", "Kills processes that write to a database, and checks what they leave");
+    flags.add_options()("dir", "an empty directory", cxxopts::value<std::string>())(
+        "dbctl", "path of the tool dbctl, which is killed in one round of four", cxxopts::value<std::string>())(
+        "rounds", "number of rounds", cxxopts::value<std::uint64_t>()->default_value("1000"))(
+        "seed", "seed of everything but the exact moment of a kill",
+        cxxopts::value<std::uint64_t>()->default_value("1"));
+    const auto given = lsm::test::parsed(std::move(flags), argc, argv);
+    if (given.count("dir") == 0 || given.count("dbctl") == 0) stop("--dir and --dbctl are required");
+    std::set_terminate(stop_with_exception);
     ::signal(SIGPIPE, SIG_IGN);
     const auto directory = given["dir"].as<std::string>();
     const auto tool = given["dbctl"].as<std::string>();
@@ -408,6 +429,7 @@ int main(int argc, char** argv) {
         const round_id round{seed, i};
         auto random = round.random('k');
         const auto after = time_to_live(random);
+        // Most rounds go on over the same directory. One in four begins with none, so that its creation is killed too.
         const bool by_tool = i % 4 == 3, creates = i % 8 >= 6;
         history fresh(directory + "/fresh/db", acknowledged);
         history& here = creates ? fresh : lasting;

@@ -1,6 +1,6 @@
-// Power cuts at every operation of a program on a simulated disk, with many ways in which what was not synced is lost.
-// After each the database must open with what was acknowledged, be one that its writer can have left, and go on.
-// scripts/crash.sh runs it for long.
+// Simulates power cuts before every operation of programs that use a database. At each, unsynced changes are lost in
+// several patterns. The database must then open with everything that was acknowledged as durable and a prefix of the
+// writes since then, and must go on working. scripts/crash.sh runs it with many seeds.
 
 #include <cinttypes>
 #include <cstdint>
@@ -33,7 +33,7 @@ using lsm::io::simulated_file_system;
 
 const std::string directory = "some/where/db";
 
-/// How much of a run is looked at: all of it, or one state of it again.
+/// What to check of a run: all states, or only those that are selected.
 struct selection {
     std::optional<std::uint64_t> point;
     std::optional<power_loss> pattern;
@@ -44,16 +44,16 @@ std::string name_of(power_loss pattern) {
     return std::string(kinds[static_cast<int>(pattern.survivors)]) + ":" + std::to_string(pattern.seed);
 }
 
-/// The states that were tried, and those that failed.
+/// Checks the states that power cuts leave, each distinct state once, and counts them and the failures.
 class trial {
 public:
     explicit trial(selection only) : only_(only) {}
 
     [[nodiscard]] std::uint64_t states() const { return seen_.size(); }
     [[nodiscard]] std::uint64_t failures() const { return failures_; }
-    /// Whether one state is looked at again: then what comes before it is shown.
+    /// Whether to print every operation: when one failure is being repeated.
     [[nodiscard]] bool traces() const { return only_.point.has_value(); }
-    [[nodiscard]] bool hopeless() const { return failures_ >= 20; }
+    [[nodiscard]] bool failed_too_often() const { return failures_ >= 20; }
 
     void begin(const std::string& workload, std::uint64_t seed) {
         workload_ = workload;
@@ -61,49 +61,52 @@ public:
         phase_ = phase::running;
         kept_.clear();
     }
-    /// Power cuts of the moment are of no interest: the disk is being damaged.
+    /// Checks no states until resume(): the test is damaging the disk.
     void pause() { phase_ = phase::paused; }
-    /// What they leave from now on is to be opened, which has to keep a file of these bytes under a name that begins
-    /// so.
-    void go_on(std::string kept_as, std::string kept) {
+    /// Checks states again. If `kept` is not empty, a recovery of each must keep a file that holds `kept` and whose
+    /// name begins with `kept_as`.
+    void resume(std::string kept_as, std::string kept) {
         phase_ = phase::running;
         kept_as_ = std::move(kept_as);
         kept_ = std::move(kept);
     }
-    /// The same, but it is for repair() first.
-    void go_on_with_repair(std::string kept_as, std::string kept) {
-        go_on(std::move(kept_as), std::move(kept));
+    /// Like resume(), but each state must be repaired before it is opened.
+    void resume_with_repair(std::string kept_as, std::string kept) {
+        resume(std::move(kept_as), std::move(kept));
         phase_ = phase::repairing;
     }
 
-    /// Loses power in front of operation `point` in some ways.
+    /// Checks the states that power cuts before operation `point` can leave.
     void cut_power(program& running, std::uint64_t point) {
-        if (hopeless() || phase_ == phase::paused || (only_.point && *only_.point != point)) return;
+        if (failed_too_often() || phase_ == phase::paused || (only_.point && *only_.point != point)) return;
         using kind = power_loss::kind;
-        if (only_.pattern) return look(running, point, *only_.pattern);
-        look(running, point, {kind::nothing});
-        look(running, point, {kind::everything});
-        for (std::uint64_t i = 0; i < 3; ++i) look(running, point, {kind::prefix, point * 16 + i});
-        for (std::uint64_t i = 0; i < 5; ++i) look(running, point, {kind::some, point * 16 + i});
+        if (only_.pattern) return check(running, point, *only_.pattern);
+        check(running, point, {kind::nothing});
+        check(running, point, {kind::everything});
+        for (std::uint64_t i = 0; i < 3; ++i) check(running, point, {kind::prefix, point * 16 + i});
+        for (std::uint64_t i = 0; i < 5; ++i) check(running, point, {kind::some, point * 16 + i});
     }
 
-    void failed(const std::string& where, const std::string& what) {
+    /// Counts and prints a failure, with the flags that repeat it.
+    void failed(const std::string& flags, const std::string& message) {
         ++failures_;
-        std::printf("FAILED: %s\n  %s\n", what.c_str(), where.c_str());
+        std::printf("FAILED: %s\n  %s\n", message.c_str(), flags.c_str());
         std::fflush(stdout);
     }
-    [[nodiscard]] std::string run_of() const {
+    /// The flags that repeat the current run.
+    [[nodiscard]] std::string run_flags() const {
         return "--workload " + workload_ + " --seed " + std::to_string(seed_) + " --states 1";
     }
 
-    /// States of each workload.
+    /// The number of states of each workload.
     std::map<std::string, std::uint64_t> counts;
 
 private:
     enum class phase : unsigned char { running, paused, repairing };
 
-    void look(program& running, std::uint64_t point, power_loss pattern) {
+    void check(program& running, std::uint64_t point, power_loss pattern) {
         auto left = running.disk().after_power_loss(pattern);
+        // A state is distinct if the disk, or what is expected of it, is distinct.
         const auto [durable, steps] = running.expected.place();
         const std::string key = workload_ + " " + std::to_string(left.fingerprint()) + " " + std::to_string(durable) +
                                 " " + std::to_string(steps) + " " + std::to_string(running.checkpoints.size());
@@ -112,12 +115,13 @@ private:
         try {
             if (phase_ == phase::repairing)
                 must(lsm::repair(directory, {.newer_by_id = true, .file_system = &left}), "repair");
-            check_recovered(running.how(), left, directory,
-                            [&](const contents& found) { return running.expected.possible_after_power_loss(found); });
-            for (const auto& copy : running.checkpoints) check_copy(running.how(), left, copy);
+            check_recovered(running.opts(), left, directory,
+                            [&](const entry_map& found) { return running.expected.possible_after_power_loss(found); });
+            for (const auto& copy : running.checkpoints) check_copy(running.opts(), left, copy);
             if (!kept_.empty()) check_kept(left);
         } catch (const std::exception& problem) {
-            failed(run_of() + " --point " + std::to_string(point) + " --pattern " + name_of(pattern), problem.what());
+            failed(run_flags() + " --point " + std::to_string(point) + " --pattern " + name_of(pattern),
+                   problem.what());
         }
     }
 
@@ -126,10 +130,10 @@ private:
         must(left.list(directory,
                        [&](std::string_view name) {
                            found = found || (name.starts_with(kept_as_) &&
-                                             bytes_of(left, lsm::detail::joined(directory, name)) == kept_);
+                                             read_file(left, lsm::detail::joined(directory, name)) == kept_);
                        }),
              "list");
-        expect(found, "what was taken out of use was not kept");
+        require(found, "no file keeps what was taken out of use: " + kept_as_);
     }
 
     selection only_;
@@ -141,8 +145,9 @@ private:
     std::uint64_t failures_ = 0;
 };
 
-// --- the workloads
+// --- The workloads. Each runs once with a power cut simulated before each of its operations.
 
+// Writes `batches` batches, of which about `synced_in_4` in four are synced.
 void write_some(program& p, std::size_t batches, std::size_t operations_each, std::size_t longest,
                 int synced_in_4 = 4) {
     for (; batches > 0; --batches)
@@ -210,7 +215,7 @@ void flush(program& p) {
     must(p.flush(), "flush");
     must(p.close(), "close");
 }
-// The disk fills up in the middle of a record, or of the table that the log is to become, and has room again.
+// The disk fills up in the middle of a log record or of a table, and then has room again.
 void full_disk(program& p) {
     must(p.open(), "open");
     for (int i = 0; i < 4; ++i) {
@@ -248,34 +253,35 @@ void checkpoint(program& p) {
     must(p.close(), "close");
 }
 
-// Runs have several power cuts from here on. What the last one left is looked at on a copy of the disk.
-contents look_at(program& p, bool repairs) {
+// Returns the contents after a recovery of a copy of the disk. The workloads from here on go through several crashes in
+// a run; this tells them what each crash has left, without touching their own disk.
+entry_map recovered_copy(program& p, bool repairs) {
     auto copy = p.disk().after_power_loss({power_loss::kind::everything});
     if (repairs) must(lsm::repair(directory, {.newer_by_id = true, .file_system = &copy}), "repair");
-    auto how = p.how();
-    how.file_system = &copy;
-    return contents_of(must(lsm::db::open(directory, how), "open a copy"));
+    auto opts = p.opts();
+    opts.file_system = &copy;
+    return contents_of(must(lsm::db::open(directory, opts), "open a copy"));
 }
 
-// Opens and writes again and again, while now the program is killed and now the power goes, be it while it comes up.
+// Opens and writes over and over. Each time the program is killed or loses power, sometimes during recovery.
 void recovery(program& p) {
     for (int ends = 0; ends < 12; ++ends) {
         p.disk().lose_power(p.below(4) == 0 ? p.below(40) : 20 + p.below(80));
         bool alive = p.open().has_value();
         while (alive) {
-            const auto what = p.below(8);
-            alive = (what == 0 ? p.flush() : p.write(p.some(1 + p.below(4), 400), p.below(3) != 0)).has_value();
+            const bool flushes = p.below(8) == 0;
+            alive = (flushes ? p.flush() : p.write(p.some(1 + p.below(4), 400), p.below(3) != 0)).has_value();
         }
         p.drop();
         if (p.below(2) == 0) {
             p.disk().restart_program();
-            const auto found = look_at(p, false);
-            expect(p.expected.possible(found), "a killed program left what was never written so");
+            const auto found = recovered_copy(p, false);
+            require(p.expected.possible(found), "a killed program left impossible contents");
             p.expected.seen(found);
         } else {
             p.disk().reboot({.seed = p.below(UINT64_MAX)});
-            const auto found = look_at(p, false);
-            expect(p.expected.possible_after_power_loss(found), "what is there was never written so");
+            const auto found = recovered_copy(p, false);
+            require(p.expected.possible_after_power_loss(found), "a power cut left impossible contents");
             p.expected = history(found);
         }
     }
@@ -294,6 +300,7 @@ void repair(program& p, trial& states) {
     write_some(p, 2, 3, 100);
     const auto tables = p.database()->live_tables();
     must(p.close(), "close");
+    // Lose MANIFEST, damage it, or damage a table.
     states.pause();
     const auto damage = p.below(3);
     const std::string victim = damage == 2 ? lsm::detail::table_name(tables[p.below(tables.size())].id) : "MANIFEST";
@@ -301,32 +308,33 @@ void repair(program& p, trial& states) {
     must(disk.remove(path), "remove");
     if (damage != 0) write_durably(disk, path, damage == 1 ? bad_manifest : no_table);
     must(lsm::io::sync_directory(disk, directory), "sync");
-    const auto left = look_at(p, true);
-    if (damage != 2) expect(left == p.expected.now(), "repair lost something");
+    const auto left = recovered_copy(p, true);
+    if (damage != 2) require(left == p.expected.now(), "repair() of a MANIFEST lost keys");
     p.expected = history(left);
-    if (damage == 0) states.go_on_with_repair({}, {});
-    if (damage == 1) states.go_on_with_repair("MANIFEST.bak", bad_manifest);
-    if (damage == 2) states.go_on_with_repair("damaged-", no_table);
+    if (damage == 0) states.resume_with_repair({}, {});
+    if (damage == 1) states.resume_with_repair("MANIFEST.bak", bad_manifest);
+    if (damage == 2) states.resume_with_repair("damaged-", no_table);
     must(lsm::repair(directory, {.newer_by_id = true, .file_system = &disk}), "repair");
     must(p.open(), "open");
     must(p.close(), "close");
 }
 
-// Comes up from logs, damaged ones if its mode goes on in spite of that, and is killed now and then meanwhile.
+// Recovers from logs, which are damaged if the recovery mode accepts damage. The recovery is killed up to two times.
 void logs(program& p, trial& states) {
     states.pause();
     auto kept = leave_logs(p);
     const bool damaged = !kept.empty();
-    expect(p.expected.possible(look_at(p, false)), "recovery does not leave what its mode may leave");
-    states.go_on("cut-", std::move(kept));
+    require(p.expected.possible(recovered_copy(p, false)), "recovery leaves contents that its mode does not allow");
+    states.resume("cut-", std::move(kept));
     if (damaged) {
+        // A mode that refuses damage must refuse these logs, and change nothing.
         const auto state = [&] { return p.disk().after_power_loss({power_loss::kind::everything}).fingerprint(); };
         const auto before = state();
-        auto exact = p.how();
+        auto exact = p.opts();
         exact.wal_recovery = lsm::wal::recovery::absolute;
         const auto refused = lsm::db::open(directory, exact);
-        expect(!refused && refused.error().code == lsm::errc::corruption, "damage is not refused");
-        expect(state() == before, "an open that was refused has changed something");
+        require(!refused && refused.error().code == lsm::errc::corruption, "recovery::absolute accepts damage");
+        require(state() == before, "an open that was refused has changed the disk");
     }
     for (auto kills = p.below(3); kills > 0; --kills) {
         p.disk().lose_power(p.below(40));
@@ -335,7 +343,8 @@ void logs(program& p, trial& states) {
         p.disk().restart_program();
     }
     must(p.open(), "open");
-    if (damaged) write_some(p, p.below(4), 3, 100);  // which the power can tear, and then there is a defect
+    // Only a mode that accepts damage may write here: a power cut can tear such a record, which is a defect.
+    if (damaged) write_some(p, p.below(4), 3, 100);
     must(p.flush(), "flush");
     reopen(p);
     must(p.close(), "close");
@@ -344,8 +353,8 @@ void logs(program& p, trial& states) {
 struct workload {
     const char* name;
     std::function<void(program&, trial&)> run;
-    lsm::options how;
-    unsigned runs = 1;  // for each of the others, where a run is short
+    lsm::options opts;
+    unsigned runs = 1;  // the number of runs for each seed; more for workloads that are short
 };
 
 std::vector<workload> all_workloads() {
@@ -397,21 +406,22 @@ std::vector<workload> all_workloads() {
 
 constexpr std::uint64_t seeds_apart = 1'000'000'000;
 
-void run(const workload& what, std::uint64_t seed, trial& states) {
-    states.begin(what.name, seed);
+void run(const workload& work, std::uint64_t seed, trial& states) {
+    states.begin(work.name, seed);
     simulated_file_system disk(seed);
-    program p(disk, what.how, directory, seed);
+    program p(disk, work.opts, directory, seed);
     disk.before_each([&](const auto& next) {
         if (states.traces())
             std::printf("%6" PRIu64 " %s %s\n", next.number, std::string(to_string(next.what)).c_str(),
                         std::string(next.path).c_str());
+        // Before an operation that changes nothing, the state is that before the next one that does.
         if (changes_disk(next.what)) states.cut_power(p, next.number);
     });
     try {
-        what.run(p, states);
+        work.run(p, states);
         states.cut_power(p, disk.operations());
     } catch (const std::exception& problem) {
-        states.failed(states.run_of(), problem.what());
+        states.failed(states.run_flags(), problem.what());
     }
 }
 
@@ -421,21 +431,21 @@ power_loss pattern_of(const std::string& name) {
         const power_loss pattern{kind, std::strtoull(name.c_str() + name.find(':') + 1, nullptr, 10)};
         if (name_of(pattern) == name) return pattern;
     }
-    std::fprintf(stderr, "power_loss: no such pattern: %s\n", name.c_str());
+    std::fprintf(stderr, "power_loss: unknown pattern: %s\n", name.c_str());
     std::exit(2);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    cxxopts::Options known("power_loss", "Power cuts at every operation of programs that use a database");
-    known.add_options()("states", "distinct ones to try, at least",
+    cxxopts::Options flags("power_loss", "Simulates power cuts before every operation of programs that use a database");
+    flags.add_options()("states", "least number of distinct states to check",
                         cxxopts::value<std::uint64_t>()->default_value("20000"))(
-        "seed", "of the first run of each workload", cxxopts::value<std::uint64_t>()->default_value("1"))(
-        "workload", "only this one", cxxopts::value<std::string>())("point", "only in front of this operation",
-                                                                    cxxopts::value<std::uint64_t>())(
-        "pattern", "only this loss, as in \"some:17\"", cxxopts::value<std::string>());
-    const auto given = parsed(std::move(known), argc, argv);
+        "seed", "seed of the first run of each workload", cxxopts::value<std::uint64_t>()->default_value("1"))(
+        "workload", "run only this workload", cxxopts::value<std::string>())(
+        "point", "cut power only before this operation", cxxopts::value<std::uint64_t>())(
+        "pattern", "lose only this pattern of unsynced changes, such as \"some:17\"", cxxopts::value<std::string>());
+    const auto given = parsed(std::move(flags), argc, argv);
     selection only;
     if (given.count("point") != 0) only.point = given["point"].as<std::uint64_t>();
     if (given.count("pattern") != 0) only.pattern = pattern_of(given["pattern"].as<std::string>());
@@ -444,12 +454,12 @@ int main(int argc, char** argv) {
 
     trial states(only);
     std::uint64_t seed = first_seed;
-    for (; states.states() < wanted && !states.hopeless(); ++seed) {
+    for (; states.states() < wanted && !states.failed_too_often(); ++seed) {
         const auto before = states.states();
-        for (const workload& what : all_workloads())
-            if (given.count("workload") == 0 || given["workload"].as<std::string>() == what.name)
-                for (unsigned i = 0; i < what.runs; ++i) run(what, seed + i * seeds_apart, states);
-        if (states.states() == before) break;
+        for (const workload& work : all_workloads())
+            if (given.count("workload") == 0 || given["workload"].as<std::string>() == work.name)
+                for (unsigned i = 0; i < work.runs; ++i) run(work, seed + i * seeds_apart, states);
+        if (states.states() == before) break;  // the flags select no state
     }
     for (const auto& [name, count] : states.counts) std::printf("%-22s %9" PRIu64 " states\n", name.c_str(), count);
     std::printf("%" PRIu64 " distinct states, seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " failures\n",

@@ -6,19 +6,19 @@
 namespace lsm::test::fuzz {
 namespace {
 
-// The batch's own encoding, old and new while it grows.
+// The batch's own encoding: the old buffer and the new one while it grows.
 std::size_t memory_bound(std::size_t batch_bytes) { return 6 * batch_bytes + 256; }
 
 bool read_whole(bytes_view in, const logged& allocator) {
     const auto batch = basic_write_batch<policies<bytes, bytes, logged>>::decode(in, allocator);
-    require(batch.has_value() == detail::check_batch(in).has_value(), "checked and decoded are two things");
+    require(batch.has_value() == detail::check_batch(in).has_value(), "check_batch() and decode() disagree");
     if (batch) {
-        require(batch->encode() == in, "written back it is another one");
+        require(batch->encode() == in, "an accepted batch encodes to other bytes");
         return true;
     }
     const auto code = batch.error().code;
     require(code == errc::short_input || code == errc::bad_type || code == errc::trailing_bytes,
-            "an error that is no defect of a batch");
+            "decode() returns an error code that does not belong to batches");
     return false;
 }
 

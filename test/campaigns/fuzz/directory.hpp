@@ -5,11 +5,12 @@
 
 #include <lsm/core/bytes.hpp>
 
-/// A database directory in bytes:
+/// A database directory, encoded in bytes:
 ///
-///     how u8 | any number of files:  name u8 | size u16 | contents [size]
+///     mode u8 || any number of files: (name u8 || size u16 || contents[size])
 ///
-/// `name` is an index into the names below; a file that is cut off has what there is. `how` chooses how it is opened.
+/// `mode` selects the options that the database is opened with. `name` is an index into file_names, modulo its size.
+/// The last file may be truncated; it holds the bytes that remain.
 namespace lsm::test::fuzz {
 
 inline constexpr const char* file_names[] = {
@@ -39,11 +40,11 @@ inline constexpr const char* file_names[] = {
 using file_map = std::map<std::string, bytes>;
 
 struct hostile_directory {
-    unsigned how = 0;
+    unsigned mode = 0;
     file_map files;
 };
 
 hostile_directory directory_of(bytes_view in);
-bytes encoded(const hostile_directory& what);
+bytes encoded(const hostile_directory& directory);
 
 }  // namespace lsm::test::fuzz

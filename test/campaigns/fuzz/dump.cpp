@@ -8,25 +8,25 @@ namespace {
 
 using table_type = basic_memtable<policies<bytes, bytes, logged>>;
 
-// An entry of 9 bytes becomes a node and a version of some 80, in chunks of which the last may be empty.
+// An entry of 9 bytes becomes a node and a version of about 80 bytes, in chunks; the last chunk may be empty.
 std::size_t memory_bound(std::size_t dump_bytes) { return 24 * dump_bytes + 4096; }
 
 bool read_whole(bytes_view in, const logged& allocator) {
     const auto table = table_type::decode(in, allocator);
     if (!table) {
         require(table.error().code <= errc::trailing_bytes && table.error().what.starts_with("offset "),
-                "an error that is no defect of a dump, or has no offset");
+                "decode() returns an error code that does not belong to dumps, or gives no offset");
         return false;
     }
-    require(table->encode() == in, "written back it is another one");
-    require(table->size_bytes() == in.size(), "size_bytes() is another number");
+    require(table->encode() == in, "an accepted dump encodes to other bytes");
+    require(table->size_bytes() == in.size(), "size_bytes() is not the size of the dump");
     auto at = table->iter();
     const auto entries = ordered_rest(at);
-    require(entries.size() == table->len(), "len() is another number");
+    require(entries.size() == table->len(), "len() is not the number of entries that a scan shows");
     for (const auto& [key, value] : entries) {
         const auto found = table->get(key);
         require(!found.absent() && found.tombstone() == !value && (!value || found.value() == *value),
-                "a lookup finds something else than the scan");
+                "a lookup finds another entry than the scan");
     }
     return true;
 }

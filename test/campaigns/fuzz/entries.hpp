@@ -4,8 +4,8 @@
 
 #include <lsm/core/bytes.hpp>
 
-/// The entry points of the fuzzers: each takes bytes from outside, throws a finding (support/finding.hpp) if lsm does
-/// with them what it promises not to do, and says whether they were accepted as what they claim to be.
+/// The entry points of the fuzzers. Each takes untrusted bytes and returns whether lsm accepted them as what they claim
+/// to be. Throws failed_check (support/results.hpp) if lsm breaks one of its promises while reading them.
 namespace lsm::test::fuzz {
 
 bool log(bytes_view in);         ///< a log, in all recovery modes
@@ -15,29 +15,30 @@ bool dump(bytes_view in);        ///< a memtable's dump
 bool batch(bytes_view in);       ///< a write batch
 bool operations(bytes_view in);  ///< a history of operations (support/history.hpp) on a database and on a std::map
 bool directory(bytes_view in);   ///< a database directory (directory.hpp): opened, read, verified, repaired
-bool tools(bytes_view in);       ///< a tool's command line, a newline, and its standard input or input file
+bool tools(bytes_view in);  ///< a tool's tab-separated command line, a newline, and its standard input or input file
 
-/// Makes lengths, checksums and seals right, so that what comes behind them is reached.
-bytes mended_log(bytes in);
-bytes mended_table(bytes in);
-bytes mended_directory(bytes in);
-bytes mended_tools(bytes in);
+/// Corrects the lengths, checksums and seals in `in`, so that fuzzing reaches the code after those checks. Input that
+/// is too broken to correct comes back unchanged.
+bytes resealed_log(bytes in);
+bytes resealed_table(bytes in);
+bytes resealed_directory(bytes in);
+bytes resealed_tools(bytes in);
 
 struct entry {
     std::string_view name;
     bool (*body)(bytes_view);
-    bytes (*mend)(bytes) = nullptr;
+    bytes (*reseal)(bytes) = nullptr;
 };
 
 inline constexpr entry entries[] = {
-    {"log", log, mended_log},
+    {"log", log, resealed_log},
     {"manifest", manifest},
-    {"table", table, mended_table},
+    {"table", table, resealed_table},
     {"dump", dump},
     {"batch", batch},
     {"operations", operations},
-    {"directory", directory, mended_directory},
-    {"tools", tools, mended_tools},
+    {"directory", directory, resealed_directory},
+    {"tools", tools, resealed_tools},
 };
 
 }  // namespace lsm::test::fuzz

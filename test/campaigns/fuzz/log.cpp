@@ -11,7 +11,7 @@ namespace {
 
 using wal::recovery;
 
-// The tail that is judged, the reader's buffer, and what a buffer holds while it grows.
+// The tail under inspection, the reader's buffer, and both copies of that buffer while it grows.
 std::size_t memory_bound(std::size_t file_bytes) { return 4 * file_bytes + 4096; }
 
 struct contents {
@@ -27,16 +27,16 @@ contents read_all(bytes_view log, recovery mode) {
     allocation_log memory;
     contents out;
     {
-        auto reader = sound(wal::basic_reader<logged>::open(open_file(fs, "wal.log"), mode, logged(memory)));
+        auto reader = must(wal::basic_reader<logged>::open(open_file(fs, "wal.log"), mode, logged(memory)));
         for (;;) {
             const auto record = reader.next();
             if (!record) {
-                require(record.error().code == errc::corruption, "another error than corruption");
-                require(record.error().what.starts_with("wal.log: offset "), "an error without file and offset");
+                require(record.error().code == errc::corruption, "next() returns another error code than corruption");
+                require(record.error().what.starts_with("wal.log: offset "), "the error names no file and offset");
                 out.refused = true;
             }
             if (!record || !*record) break;
-            require(detail::check_batch(**record).has_value(), "a record that is no batch");
+            require(detail::check_batch(**record).has_value(), "next() returns a record that is not a batch");
             out.records.emplace_back(**record);
         }
         out.end = reader.end();
@@ -63,28 +63,31 @@ bool log(bytes_view in) {
         return detail::all_zeros(in.substr(static_cast<std::size_t>(at)));
     };
 
+    // All modes read the same intact prefix of the file.
     const bytes intact = joined(prefix.records);
-    require(in.starts_with(intact), "what was read does not stand in the file");
-    require(prefix.end == intact.size() && strict.end == prefix.end, "the end is elsewhere");
-    require(strict.records == prefix.records && absolute.records == prefix.records, "the modes read other prefixes");
+    require(in.starts_with(intact), "the records that were read are not a prefix of the file");
+    require(prefix.end == intact.size() && strict.end == prefix.end, "end() is not the end of the intact prefix");
+    require(strict.records == prefix.records && absolute.records == prefix.records,
+            "the modes read different prefixes");
 
-    require(!prefix.refused && !salvaged.refused, "a mode that cuts has refused");
-    require(absolute.refused || !strict.refused, "strict_tail refuses what absolute takes");
+    // They differ in what they refuse, and salvage also reads what follows the damage.
+    require(!prefix.refused && !salvaged.refused, "point_in_time or salvage refuses a log");
+    require(absolute.refused || !strict.refused, "strict_tail refuses a log that absolute accepts");
     require(salvaged.records.size() >= prefix.records.size() &&
                 std::equal(prefix.records.begin(), prefix.records.end(), salvaged.records.begin()),
-            "salvage has less than the prefix");
+            "salvage reads less than the intact prefix");
 
-    // Nothing is lost without a word but zeros at the end.
+    // Only zeros at the end of a log may be dropped without being counted as cut.
     if (absolute.refused)
-        require(prefix.cut_bytes != 0 && prefix.end + prefix.cut_bytes == in.size(), "a cut is not accounted for");
+        require(prefix.cut_bytes != 0 && prefix.end + prefix.cut_bytes == in.size(), "cut_bytes() misses bytes");
     else
-        require(prefix.cut_bytes == 0 && zeros_from(prefix.end), "bytes were dropped without a word");
+        require(prefix.cut_bytes == 0 && zeros_from(prefix.end), "bytes were dropped but not counted as cut");
     const std::uint64_t accounted = joined(salvaged.records).size() + salvaged.cut_bytes;
     require(accounted <= in.size() && zeros_from(accounted), "salvage does not account for all bytes");
     return !strict.refused;
 }
 
-bytes mended_log(bytes in) {
+bytes resealed_log(bytes in) {
     for (std::size_t at = 0; in.size() - at > detail::log_header_bytes;) {
         const auto header = detail::log_record_header::read(in.data() + at);
         const bytes_view rest = bytes_view(in).substr(at + detail::log_header_bytes);

@@ -4,10 +4,10 @@
 namespace lsm::test::fuzz {
 
 bool operations(bytes_view in) {
-    byte_source first(in.substr(0, 2));
-    modelled_db what(first.next() << 8 | first.next());
-    for (const auto& one : operations_of(in.substr(first.taken()))) what.apply(one);
-    what.finish();
+    byte_source seed(in.substr(0, 2));
+    modelled_db db(seed.next() << 8 | seed.next());
+    for (const auto& operation : operations_of(in.substr(seed.taken()))) db.apply(operation);
+    db.finish();
     return true;
 }
 

@@ -4,44 +4,34 @@
 #include <cstddef>
 #include <string>
 
-#include <lsm/io/file.hpp>
-#include <lsm/io/memory_file_system.hpp>
-
 #include "support/allocators.hpp"
-#include "support/finding.hpp"
+#include "support/cursors.hpp"
+#include "support/files.hpp"
 #include "support/raw_bytes.hpp"
+#include "support/results.hpp"
 
-/// What the bodies have in common: files in memory, and cursors that are read to their end.
+/// What the entry points share: scans to the end of a cursor, and bounds on memory.
 namespace lsm::test::fuzz {
 
 using logged = logged_allocator<std::byte>;
 
-inline void write_file(io::file_system& fs, const std::string& path, bytes_view contents) {
-    static_cast<void>(fs.remove(path));
-    sound(sound(io::file::open(fs, path, io::open_mode::create_exclusive)).append(contents));
-}
-inline io::file open_file(io::file_system& fs, const std::string& path) {
-    return sound(io::file::open(fs, path, io::open_mode::read));
-}
-
-/// Everything in front of a cursor over bytes, which must come in strict order.
+/// Reads a cursor over bytes to its end. Requires that the keys are in strict order, descending if `reverse`.
 template <class Cursor>
-raw_entries ordered_rest(Cursor& at, bool reverse = false) {
-    raw_entries out;
+entry_list ordered_rest(Cursor& at, bool reverse = false) {
+    entry_list out;
     for (; at.valid(); at.next()) {
-        const auto entry = at.entry();
         if (!out.empty())
             require(reverse ? at.key() < out.back().first : at.key() > out.back().first, "keys are out of order");
-        out.emplace_back(at.key(), entry.tombstone() ? std::nullopt : std::optional<bytes>(entry.value));
+        out.emplace_back(at.key(), value_of(at.entry()));
     }
     return out;
 }
 
-/// That memory went back, and was never out of proportion to the input.
+/// Requires that all memory was freed, and that no more than `most` bytes were allocated at any time.
 inline void require_modest(const allocation_log& memory, std::size_t most) {
     require(memory.peak_bytes <= most,
-            "took " + std::to_string(memory.peak_bytes) + " bytes, more than " + std::to_string(most));
-    require(memory.live_bytes == 0, "kept memory");
+            "allocated " + std::to_string(memory.peak_bytes) + " bytes, over the bound of " + std::to_string(most));
+    require(memory.live_bytes == 0, "memory was not freed");
 }
 
 }  // namespace lsm::test::fuzz

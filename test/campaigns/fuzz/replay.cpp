@@ -1,4 +1,4 @@
-// The entry points without libFuzzer: the kept corpus, and what random changes make of it.
+// Runs the entry points without libFuzzer, on the kept corpus and on random mutations of it.
 
 #include <algorithm>
 #include <filesystem>
@@ -13,7 +13,7 @@
 
 #include "campaigns/fuzz/entries.hpp"
 #include "support/catch.hpp"
-#include "support/finding.hpp"
+#include "support/results.hpp"
 #include "support/seed.hpp"
 #include "support/threads.hpp"
 
@@ -27,9 +27,9 @@ struct kept_input {
     bytes contents;
 };
 
-std::vector<kept_input> corpus_of(const fuzz::entry& which) {
+std::vector<kept_input> corpus_of(const fuzz::entry& entry) {
     std::vector<kept_input> out;
-    for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(LSM_FUZZ_CORPUS) / which.name)) {
+    for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(LSM_FUZZ_CORPUS) / entry.name)) {
         std::ifstream in(file.path(), std::ios::binary);
         out.push_back({file.path().filename(), bytes(std::istreambuf_iterator<char>(in), {})});
     }
@@ -37,18 +37,18 @@ std::vector<kept_input> corpus_of(const fuzz::entry& which) {
     return out;
 }
 
-// What the body finds; nothing if all is well.
-std::optional<std::string> finding_in(const fuzz::entry& which, const bytes& input, bool* accepted = nullptr) {
+// The finding that an entry point throws for an input, if it throws one.
+std::optional<std::string> finding_in(const fuzz::entry& entry, const bytes& input, bool* accepted = nullptr) {
     try {
-        const bool good = which.body(input);
+        const bool good = entry.body(input);
         if (accepted != nullptr) *accepted |= good;
         return std::nullopt;
-    } catch (const finding& found) {
+    } catch (const failed_check& found) {
         return found.what();
     }
 }
 
-/// Changes inputs at random.
+/// Makes inputs by changing those of a corpus at random.
 class mutator {
 public:
     mutator(const std::vector<kept_input>& corpus, std::uint64_t seed) : corpus_(corpus), random_(seed) {}
@@ -58,7 +58,7 @@ public:
         for (auto changes = random_() % 3 + 1; changes > 0; --changes) change(out);
         return out;
     }
-    bool one_in(unsigned many) { return random_() % many == 0; }
+    bool one_in(unsigned count) { return random_() % count == 0; }
 
 private:
     std::size_t below(std::size_t end) { return static_cast<std::size_t>(random_() % end); }
@@ -76,9 +76,9 @@ private:
                 break;
             default: {
                 static constexpr std::uint64_t limits[] = {0, 1, 0xff, 0x7fff'ffff, 0xffff'fff7, 0xffff'ffff, ~0ull};
-                const auto with = one_in(2) ? random_() : limits[below(std::size(limits))];
+                const auto number = one_in(2) ? random_() : limits[below(std::size(limits))];
                 for (std::size_t i = at; i < std::min(out.size(), at + below(9)); ++i)
-                    out[i] = static_cast<char>(with >> 8 * (i - at));
+                    out[i] = static_cast<char>(number >> 8 * (i - at));
             }
         }
     }
@@ -89,7 +89,7 @@ private:
 
 }  // namespace
 
-TEST_CASE("fuzz: the kept corpus shows nothing") {
+TEST_CASE("fuzz: no input of the kept corpus is a finding") {
     for (const auto& entry : fuzz::entries) {
         INFO(entry.name);
         bool accepted = false;
@@ -99,19 +99,19 @@ TEST_CASE("fuzz: the kept corpus shows nothing") {
             INFO(found.value_or(""));
             CHECK_FALSE(found);
         }
-        CHECK(accepted);  // or the corpus is about nothing
+        CHECK(accepted);  // a corpus of refused inputs alone would not reach the code after the checks
     }
 }
 
-TEST_CASE("fuzz: random changes of the kept corpus show nothing") {
+TEST_CASE("fuzz: no random mutation of the kept corpus is a finding") {
     const auto seed = seed_or(606);
     for (const auto& entry : fuzz::entries) {
         const auto corpus = corpus_of(entry);
-        mutator changed(corpus, seed);
+        mutator mutated(corpus, seed);
         for (auto left = number_or("LSM_ROUNDS", sanitized ? 300 : 3000); left > 0; --left) {
-            bytes input = changed.next();
-            if (entry.mend != nullptr && !changed.one_in(4)) input = entry.mend(std::move(input));
-            INFO("LSM_SEED=" << seed << ", " << entry.name << " with " << lsm::hex(input));
+            bytes input = mutated.next();
+            if (entry.reseal != nullptr && !mutated.one_in(4)) input = entry.reseal(std::move(input));
+            INFO("LSM_SEED=" << seed << ", entry " << entry.name << ", input " << lsm::hex(input));
             const auto found = finding_in(entry, input);
             INFO(found.value_or(""));
             REQUIRE_FALSE(found);

@@ -22,9 +22,11 @@
 #include "common/instantiation.hpp"
 #include "common/output.hpp"
 #include "common/updated_file.hpp"
-#include "support/finding.hpp"
+#include "support/files.hpp"
+#include "support/results.hpp"
 
-// The tools themselves, called in this process: all that they include has been included above.
+// The tools' own sources, so that their main() can be called in this process. Everything they include is included
+// above, outside the namespaces.
 #define main run_tool
 namespace tool_memtable {
 #include "memtable/main.cpp"
@@ -43,53 +45,47 @@ namespace tool_dbctl {
 namespace lsm::test::fuzz {
 namespace {
 
-// A descriptor that stands for another one as long as this lives, and what was written to it.
-class stand_in {
+// Redirects a standard stream to a file in memory, until it is destroyed.
+class redirected_stream {
 public:
-    explicit stand_in(int descriptor, bytes_view contents = {})
-        : descriptor_(descriptor), before_(::dup(descriptor)), file_(::memfd_create("lsm-fuzz", MFD_CLOEXEC)) {
-        require(file_ >= 0 && before_ >= 0, "no descriptor");
+    explicit redirected_stream(int descriptor, bytes_view contents = {})
+        : descriptor_(descriptor), original_(::dup(descriptor)), file_(::memfd_create("lsm-fuzz", MFD_CLOEXEC)) {
+        require(file_ >= 0 && original_ >= 0, "cannot redirect a standard stream");
         require(::pwrite(file_, contents.data(), contents.size(), 0) == static_cast<ssize_t>(contents.size()),
-                "pwrite");
+                "cannot write the tool's standard input");
         ::dup2(file_, descriptor_);
     }
-    stand_in(const stand_in&) = delete;
-    ~stand_in() {
-        ::dup2(before_, descriptor_);
-        ::close(before_);
+    redirected_stream(const redirected_stream&) = delete;
+    ~redirected_stream() {
+        ::dup2(original_, descriptor_);
+        ::close(original_);
         ::close(file_);
     }
 
     [[nodiscard]] bytes written() const {
         bytes out(static_cast<std::size_t>(::lseek(file_, 0, SEEK_END)), '\0');
-        require(::pread(file_, out.data(), out.size(), 0) == static_cast<ssize_t>(out.size()), "pread");
+        require(::pread(file_, out.data(), out.size(), 0) == static_cast<ssize_t>(out.size()),
+                "cannot read the tool's output");
         return out;
     }
 
 private:
     int descriptor_;
-    int before_;
+    int original_;
     int file_;
 };
 
-// An empty directory that is the working directory as long as this lives.
+// An empty working directory, until it is destroyed.
 class scratch {
 public:
-    scratch() : before_(std::filesystem::current_path()) {
-        const auto parent = std::filesystem::exists("/dev/shm") ? "/dev/shm" : std::filesystem::temp_directory_path();
-        path_ = (parent / "lsm-fuzz-XXXXXX").string();
-        require(::mkdtemp(path_.data()) != nullptr, "no scratch directory");
-        std::filesystem::current_path(path_);
-    }
+    scratch() : original_(std::filesystem::current_path()) { std::filesystem::current_path(directory_.path()); }
     scratch(const scratch&) = delete;
-    ~scratch() {
-        std::filesystem::current_path(before_);
-        std::filesystem::remove_all(path_);
-    }
+    ~scratch() { std::filesystem::current_path(original_); }
 
 private:
-    std::filesystem::path before_;
-    std::string path_;
+    std::filesystem::path original_;
+    scratch_directory directory_{std::filesystem::exists("/dev/shm") ? "/dev/shm"
+                                                                     : std::filesystem::temp_directory_path()};
 };
 
 constexpr bytes_view input_name = "in";
@@ -112,7 +108,7 @@ command command_of(bytes_view in) {
     }
 }
 
-// What leaves the scratch directory, or makes as much as it is asked for.
+// Whether a command line contains NUL, could leave the scratch directory, or asks for over 9,999 entries in bulk.
 bool out_of_bounds(const std::vector<std::string>& words) {
     const bool bulk = std::ranges::find(words, "bulk") != words.end();
     return std::ranges::any_of(words, [&](const std::string& word) {
@@ -121,58 +117,59 @@ bool out_of_bounds(const std::vector<std::string>& words) {
     });
 }
 
-int run_tool(const command& what) {
+int run_tool(const std::vector<std::string>& words) {
     std::vector<const char*> arguments;
-    for (const auto& word : what.words) arguments.push_back(word.c_str());
+    for (const auto& word : words) arguments.push_back(word.c_str());
     arguments.push_back(nullptr);
-    const int count = static_cast<int>(what.words.size());
-    char** const words = const_cast<char**>(arguments.data());
-    if (what.words[0] == "memtable") return tool_memtable::run_tool(count, words);
-    if (what.words[0] == "sstable") return tool_sstable::run_tool(count, words);
-    if (what.words[0] == "merge_iter") return tool_merge_iter::run_tool(count, words);
-    return tool_dbctl::run_tool(count, words);
+    const int argc = static_cast<int>(words.size());
+    char** const argv = const_cast<char**>(arguments.data());
+    if (words[0] == "memtable") return tool_memtable::run_tool(argc, argv);
+    if (words[0] == "sstable") return tool_sstable::run_tool(argc, argv);
+    if (words[0] == "merge_iter") return tool_merge_iter::run_tool(argc, argv);
+    return tool_dbctl::run_tool(argc, argv);
 }
 
 void write_input(bytes_view contents) {
-    auto file = sound(io::file::open(io::default_file_system(), input_name, io::open_mode::create_exclusive));
-    sound(file.append(contents));
+    auto file = must(io::file::open(io::default_file_system(), input_name, io::open_mode::create_exclusive));
+    must(file.append(contents));
 }
 
 }  // namespace
 
 bool tools(bytes_view in) {
-    const auto what = command_of(in);
-    if (out_of_bounds(what.words)) return false;
+    const auto [words, input] = command_of(in);
+    if (out_of_bounds(words)) return false;
     static constexpr std::array<std::string_view, 4> names = {"memtable", "sstable", "merge_iter", "dbctl"};
-    if (std::ranges::find(names, what.words[0]) == names.end()) return false;
+    if (std::ranges::find(names, words[0]) == names.end()) return false;
 
+    // The tool finds the input both on its standard input and in the file `in`.
     const scratch here;
-    write_input(what.input);
+    write_input(input);
     int status = 0;
-    bytes said, complained;
-    std::fflush(stdout);  // what the test runner has said is not the tool's
+    bytes output, errors;
+    std::fflush(stdout);  // the buffer may hold output of the test runner
     {
-        const stand_in input(STDIN_FILENO, what.input), output(STDOUT_FILENO), errors(STDERR_FILENO);
-        status = run_tool(what);
+        const redirected_stream in_stream(STDIN_FILENO, input), out_stream(STDOUT_FILENO), err_stream(STDERR_FILENO);
+        status = run_tool(words);
         std::fflush(stdout);
-        said = output.written();
-        complained = errors.written();
+        output = out_stream.written();
+        errors = err_stream.written();
     }
-    require(status >= 0 && status <= 2, "an exit status that no tool has");
-    if (status == 0) require(complained.empty(), "done, and complains");
-    if (status == 2) require(said.empty(), "misused, and has output");
+    require(status >= 0 && status <= 2, "the exit status is not 0, 1 or 2");
+    if (status == 0) require(errors.empty(), "the exit status is 0, but there is an error message");
+    if (status == 2) require(output.empty(), "the exit status is 2, but there is output");
     if (status != 0) {
-        require(complained.starts_with(what.words[0] + ": "), "an error that does not begin with the tool's name");
-        require(std::ranges::count(complained, '\n') == 1 && complained.ends_with('\n'), "an error of several lines");
+        require(errors.starts_with(words[0] + ": "), "the error does not begin with the tool's name");
+        require(std::ranges::count(errors, '\n') == 1 && errors.ends_with('\n'), "the error is not one line");
     }
     return status == 0;
 }
 
-bytes mended_tools(bytes in) {
-    const auto what = command_of(in);
-    if (what.words[0] != "sstable" && what.words[0] != "merge_iter") return in;
-    const auto line = in.size() - what.input.size();
-    return in.substr(0, line) + mended_table(bytes(what.input));
+bytes resealed_tools(bytes in) {
+    const auto [words, input] = command_of(in);
+    if (words[0] != "sstable" && words[0] != "merge_iter") return in;
+    const auto line = in.size() - input.size();
+    return in.substr(0, line) + resealed_table(bytes(input));
 }
 
 }  // namespace lsm::test::fuzz

@@ -1,9 +1,9 @@
-// Makes random inputs for scripts/cross_test.sh; the same seed gives the same bytes.
+// Makes random inputs for scripts/cross_test.sh. The same seed gives the same bytes.
 //
-//     interop_generate dump SEED OUT          a MemTable dump
-//     interop_generate script SEED OUT        commands for dbctl
-//     interop_generate gaps SEED IN OUT       an SSTable with bytes that belong to no block
-//     interop_generate damage SEED IN OUT     any file, with one defect
+//     interop_generate dump SEED OUT          writes a MemTable dump
+//     interop_generate script SEED OUT        writes commands for dbctl
+//     interop_generate gaps SEED IN OUT       copies an SSTable and adds bytes that belong to no block
+//     interop_generate damage SEED IN OUT     copies a file and makes one defect
 
 #include <algorithm>
 #include <cstdlib>
@@ -35,7 +35,7 @@ std::string dump(random_source& random) {
     return table.encode();
 }
 
-// A word that dbctl reads as one: not empty, no white space, and not the start of a comment.
+// Returns a word that dbctl reads as one word: not empty, without white space, and not the start of a comment.
 std::string word(random_source& random) {
     static constexpr std::string_view letters = "abcdefgh\x01\x7f\x80\xff\"'\\-=";
     std::string out(1 + random() % 3, 'k');
@@ -66,7 +66,7 @@ std::string script(random_source& random) {
     return out;
 }
 
-// Puts bytes between the last block and the index.
+// Inserts bytes between the last block and the index.
 std::string gaps(random_source& random, std::string table) {
     std::string junk(random() % 100, '\0');
     for (char& c : junk) c = static_cast<char>(random());
@@ -98,16 +98,16 @@ std::string read(const char* path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    const std::string what = argc > 1 ? argv[1] : "";
+    const std::string command = argc > 1 ? argv[1] : "";
     random_source random(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 0);
     std::string out;
-    if (argc == 4 && what == "dump") {
+    if (argc == 4 && command == "dump") {
         out = dump(random);
-    } else if (argc == 4 && what == "script") {
+    } else if (argc == 4 && command == "script") {
         out = script(random);
-    } else if (argc == 5 && what == "gaps") {
+    } else if (argc == 5 && command == "gaps") {
         out = gaps(random, read(argv[3]));
-    } else if (argc == 5 && what == "damage") {
+    } else if (argc == 5 && command == "damage") {
         out = damage(random, read(argv[3]));
     } else {
         std::cerr << "usage: interop_generate dump|script SEED OUT | gaps|damage SEED IN OUT\n";

@@ -1,11 +1,13 @@
 #include <lsm/memtable/memtable.hpp>
 
+#include "support/catch.hpp"
 #include "support/entries.hpp"
+#include "support/random_moves.hpp"
 #include "support/seed.hpp"
 
 using namespace lsm::test;
 
-TEST_CASE("model: a memtable is a map") {
+TEST_CASE("model: a memtable behaves like a std::map") {
     const auto seed = seed_or(1);
     std::mt19937_64 random(seed);
     for (auto round = number_or("LSM_ROUNDS", 20); round > 0; --round) {

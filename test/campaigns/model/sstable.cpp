@@ -1,12 +1,14 @@
 #include <lsm/sstable/reader.hpp>
 #include <lsm/sstable/writer.hpp>
 
+#include "support/catch.hpp"
 #include "support/entries.hpp"
+#include "support/random_moves.hpp"
 #include "support/seed.hpp"
 
 using namespace lsm::test;
 
-TEST_CASE("model: a table is a map") {
+TEST_CASE("model: a table behaves like a std::map") {
     const auto seed = seed_or(2);
     std::mt19937_64 random(seed);
     const auto operations = number_or("LSM_OPERATIONS", 2000);
@@ -33,13 +35,13 @@ TEST_CASE("model: a table is a map") {
         check_random_moves(at, model, random, operations / 10);
 
         const auto from = random_key(random), to = random_key(random);
-        entry_map part = model;
-        std::erase_if(part, [&](const auto& entry) { return entry.first < from || entry.first >= to; });
+        entry_map in_range = model;
+        std::erase_if(in_range, [&](const auto& entry) { return entry.first < from || entry.first >= to; });
         auto forwards = table.iter({.from = from, .to = to});
-        REQUIRE(walk(forwards) == list_of(part));
+        REQUIRE(walk(forwards) == list_of(in_range));
         auto backwards = table.iter({.from = from, .to = to, .reverse = true});
-        REQUIRE(walk(backwards) == entry_list(part.rbegin(), part.rend()));
+        REQUIRE(walk(backwards) == entry_list(in_range.rbegin(), in_range.rend()));
         forwards = table.iter({.from = from, .to = to});
-        check_random_moves(forwards, part, random, operations / 20);
+        check_random_moves(forwards, in_range, random, operations / 20);
     }
 }

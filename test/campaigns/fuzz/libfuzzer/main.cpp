@@ -1,4 +1,4 @@
-// The entry points under libFuzzer: fuzz --entry=NAME [libFuzzer's own arguments]. scripts/fuzz.sh runs them all.
+// Runs an entry point under libFuzzer: fuzz --entry=NAME [libFuzzer's own arguments]. scripts/fuzz.sh runs them all.
 
 #include <algorithm>
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "campaigns/fuzz/entries.hpp"
-#include "support/finding.hpp"
+#include "support/results.hpp"
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
 
@@ -26,7 +26,7 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
             std::ranges::find(lsm::test::fuzz::entries, argument.substr(option.size()), &lsm::test::fuzz::entry::name);
     }
     if (chosen == nullptr || chosen == std::end(lsm::test::fuzz::entries)) {
-        std::fputs("usage: fuzz --entry=NAME [libFuzzer's arguments], NAME one of", stderr);
+        std::fputs("usage: fuzz --entry=NAME [libFuzzer's own arguments]; NAME is one of", stderr);
         for (const auto& known : lsm::test::fuzz::entries)
             std::fprintf(stderr, " %.*s", static_cast<int>(known.name.size()), known.name.data());
         std::fputs("\n", stderr);
@@ -38,7 +38,7 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     try {
         chosen->body({reinterpret_cast<const char*>(data), size});
-    } catch (const lsm::test::finding& found) {
+    } catch (const lsm::test::failed_check& found) {
         std::fprintf(stderr, "finding: %s\n", found.what());
         std::abort();
     }
@@ -47,9 +47,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
     size = LLVMFuzzerMutate(data, size, most);
-    if (chosen->mend == nullptr || seed % 4 == 0) return size;
-    const lsm::bytes mended = chosen->mend(lsm::bytes(reinterpret_cast<const char*>(data), size));
-    size = std::min(mended.size(), most);
-    std::copy_n(mended.begin(), size, data);
+    // One input in four keeps its wrong checksums, so that the checks themselves are fuzzed too.
+    if (chosen->reseal == nullptr || seed % 4 == 0) return size;
+    const lsm::bytes resealed = chosen->reseal(lsm::bytes(reinterpret_cast<const char*>(data), size));
+    size = std::min(resealed.size(), most);
+    std::copy_n(resealed.begin(), size, data);
     return size;
 }

@@ -13,25 +13,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Tool {
     pub name: &'static str,
     pub usage: &'static str,
-    /// The options, and whether each is followed by a value.
+    /// The options, and whether a value follows each.
     pub options: &'static [(&'static str, bool)],
-    /// The commands that take everything behind their PATH literally.
+    /// The commands that take everything after their PATH literally.
     pub literal: &'static [&'static str],
 }
 
-/// A command line taken apart.
+/// A parsed command line.
 pub struct Args {
     pub operands: Vec<OsString>,
     options: Vec<(&'static str, OsString)>,
 }
 
 impl Args {
-    /// The value of an option; of one that was given twice the last value.
+    /// Returns the value of an option. If the option was given several times, the last value counts.
     pub fn option(&self, name: &str) -> Option<&OsString> {
         self.options.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| value)
     }
 
-    /// The first operand and the others.
+    /// Splits the operands into the command and its operands.
     pub fn command(&self) -> (&str, &[OsString]) {
         match self.operands.split_first() {
             Some((command, rest)) => (command.to_str().unwrap_or(""), rest),
@@ -51,7 +51,7 @@ impl Tool {
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                // A message that cannot be written does not change the exit status.
+                // The exit status is the same if the message cannot be written.
                 let _ = writeln!(io::stderr(), "{}: {}", self.name, error);
                 ExitCode::from(error.exit_status())
             }
@@ -72,14 +72,14 @@ impl Tool {
                 let known = self.options.iter().find(|(name, _)| arg == **name);
                 let (name, has_value) = *known.ok_or_else(|| usage_error("unknown option", &arg))?;
                 let value = if has_value { args.next() } else { Some(OsString::new()) };
-                parsed.options.push((name, value.ok_or_else(|| usage_error("no value for", &arg))?));
+                parsed.options.push((name, value.ok_or_else(|| usage_error("missing value for option", &arg))?));
             }
         }
         Ok(parsed)
     }
 
     pub fn bad_usage(&self) -> Error {
-        Error::Usage(format!("bad command line; try {} --help", self.name))
+        Error::Usage(format!("unknown command or wrong number of operands; see {} --help", self.name))
     }
 }
 
@@ -87,11 +87,11 @@ fn usage_error(what: &str, arg: &OsString) -> Error {
     Error::Usage(format!("{} {}", what, arg.to_string_lossy()))
 }
 
-/// Decimal digits without a sign.
+/// Parses a number from `lowest` to 2^32-1: decimal digits without a sign.
 pub fn number(arg: &OsString, lowest: u32) -> Result<u32> {
     let digits = arg.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| *number >= lowest);
-    number.ok_or_else(|| usage_error("not a number in range:", arg))
+    number.ok_or_else(|| usage_error("not a number in the allowed range:", arg))
 }
 
 pub fn hex(bytes: &[u8]) -> String {
@@ -99,7 +99,7 @@ pub fn hex(bytes: &[u8]) -> String {
     digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
 }
 
-/// The answer to `get`.
+/// Formats the answer to `get`.
 pub fn lookup_line(found: Option<Option<&[u8]>>) -> String {
     match found {
         Some(Some(value)) => format!("value: {}\n", hex(value)),
@@ -108,7 +108,7 @@ pub fn lookup_line(found: Option<Option<&[u8]>>) -> String {
     }
 }
 
-/// A line of `iter`.
+/// Formats a line of `iter`.
 pub fn entry_line(key: &[u8], value: Option<&[u8]>) -> String {
     match value {
         Some(value) => format!("V {} {}\n", hex(key), hex(value)),
@@ -121,10 +121,10 @@ pub fn print(text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).at(Path::new("stdout"))
 }
 
-/// Standard output as a file, since `io::stdout` takes a descriptor it cannot write to for a success.
+/// Returns standard output as a file. `io::stdout` would report success on a descriptor that is not open for writing.
 pub fn stdout() -> Result<BufWriter<File>> {
     let file = if WAS_CLOSED[1].load(Ordering::Relaxed) {
-        // A file that is open for the other direction fails like a closed descriptor does.
+        // A file that is open only for reading fails on writes, as a closed descriptor would.
         File::open("/dev/null")
     } else {
         io::stdout().as_fd().try_clone_to_owned().map(File::from)
@@ -141,8 +141,8 @@ pub fn stdin() -> Result<File> {
     file.at(Path::new("stdin"))
 }
 
-/// Rust's runtime opens /dev/null in the place of a standard descriptor that is closed, and output would vanish
-/// without an error. So this has to be looked at before the runtime starts.
+/// Whether standard input and output were closed. Rust's runtime replaces a closed standard descriptor by /dev/null,
+/// and output would vanish without an error. So the descriptors have to be checked before the runtime starts.
 static WAS_CLOSED: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
 
 #[used]
@@ -152,7 +152,7 @@ static LOOK_AT_DESCRIPTORS: extern "C" fn() = look_at_descriptors;
 extern "C" fn look_at_descriptors() {
     const F_GETFD: i32 = 1;
     for (fd, was_closed) in (0..).zip(&WAS_CLOSED) {
-        // SAFETY: asking for the flags of a descriptor changes nothing, and it need not be open.
+        // SAFETY: F_GETFD changes nothing, and the descriptor need not be open.
         was_closed.store(unsafe { fcntl(fd, F_GETFD) } == -1, Ordering::Relaxed);
     }
 }

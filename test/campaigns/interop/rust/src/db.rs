@@ -1,4 +1,4 @@
-//! The database directory (formats, section 7).
+//! The database directory (`formats.md`, section 7).
 
 use crate::dump::MemTable;
 use crate::entry::{Entry, Op};
@@ -19,7 +19,7 @@ const LOG: &str = "wal.log";
 
 pub struct Database {
     dir: PathBuf,
-    /// In the order of the MANIFEST, which is from the newest to the oldest.
+    /// In the order of MANIFEST: from the newest to the oldest.
     tables: Vec<(Line, Table)>,
     memtable: MemTable,
     log: Log,
@@ -30,13 +30,13 @@ pub struct Database {
 }
 
 enum Log {
-    /// The intact records of a log that was replayed. It is rewritten before anything else happens to it.
+    /// The intact records of a log that was replayed. Nothing is appended to such a log: it is rewritten first.
     Replayed(Vec<u8>),
     Writable(File),
 }
 
 impl Database {
-    /// Nothing but LOCK is changed before every check has passed.
+    /// Opens a database, and creates it if it does not exist. Changes nothing but LOCK before every check has passed.
     pub fn open(dir: &Path) -> Result<Database> {
         files::create_dirs(dir)?;
         let lock = lock(dir)?;
@@ -44,6 +44,12 @@ impl Database {
         let manifest = read_manifest(dir, &found)?;
         let tables = open_tables(dir, manifest.as_deref().unwrap_or(&[]))?;
         let mut frozen = MemTable::default();
+        for pair in found.frozen.windows(2) {
+            if pair[1] != pair[0] + 1 {
+                let error = Error::Refused("missing between an older log and a newer one".to_string());
+                return Err(error).at(&dir.join(frozen_name(pair[0] + 1)));
+            }
+        }
         for number in &found.frozen {
             replay(&dir.join(frozen_name(*number)), false, &mut frozen)?;
         }
@@ -71,7 +77,7 @@ impl Database {
         Ok(db)
     }
 
-    /// What is staged is applied, and made durable together with its neighbours, by the next `commit`.
+    /// Adds an operation to the batch that the next `commit` makes durable and applies.
     pub fn stage(&mut self, op: Op) -> Result<()> {
         if !self.pending.has_room(op) {
             self.commit()?;
@@ -80,7 +86,7 @@ impl Database {
     }
 
     pub fn commit(&mut self) -> Result<()> {
-        // Taken out first: after an error nothing may be appended behind the piece that was perhaps written.
+        // Empty the batch first. After an error it must not be written again: a part of it may be in the log already.
         let batch = mem::take(&mut self.pending);
         if batch.is_empty() {
             return Ok(());
@@ -100,14 +106,14 @@ impl Database {
         if self.memtable.is_empty() {
             return Ok(());
         }
-        // Without an id for the table the log has to stay what it is.
+        // If no id is left for the table, fail before the log is frozen.
         next(self.last_id, manifest::MAX_ID)?;
         let number = self.freeze_log()?;
         let memtable = mem::take(&mut self.memtable);
         self.write_table(memtable, &[number])
     }
 
-    /// Writes the merge stream of the live view.
+    /// Commits, then writes the merge stream of the live view to `out`.
     pub fn dump(&mut self, drop_tombstones: bool, out: &mut dyn Write) -> Result<()> {
         self.commit()?;
         let mut sources: Vec<Source> = vec![Box::new(
@@ -136,8 +142,8 @@ impl Database {
         OpenOptions::new().append(true).open(&path).at(&path)
     }
 
-    /// Moves the active log out of the way, and returns its number. A log that was only replayed is rewritten
-    /// first, because a frozen log may not have a torn tail.
+    /// Freezes the active log and returns its number. A log that was only replayed is rewritten first, because a frozen
+    /// log must not have a torn tail.
     fn freeze_log(&mut self) -> Result<u64> {
         let path = self.dir.join(LOG);
         self.writable_log()?.sync_all().at(&path)?;
@@ -149,7 +155,7 @@ impl Database {
         Ok(number)
     }
 
-    /// Writes and lists the table of a frozen MemTable, and then removes the logs of that MemTable.
+    /// Writes the table of a frozen MemTable, lists it in MANIFEST, and then removes the logs of that MemTable.
     fn write_table(&mut self, memtable: MemTable, logs: &[u64]) -> Result<()> {
         if !memtable.is_empty() {
             let id = next(self.last_id, manifest::MAX_ID)?;
@@ -204,7 +210,7 @@ fn lock(dir: &Path) -> Result<File> {
     }
 }
 
-/// The files of a directory that have a meaning here. All others are left alone.
+/// The files of a directory that belong to a database. All others are ignored.
 #[derive(Default)]
 struct Found {
     manifest: bool,
@@ -219,7 +225,7 @@ impl Found {
         let mut found = Found::default();
         for item in fs::read_dir(dir)? {
             let item = item?;
-            // A directory is nobody's left-over, whatever its name is.
+            // A directory is never a leftover of ours, whatever its name is.
             if item.file_type()?.is_dir() {
                 continue;
             }
@@ -259,7 +265,7 @@ fn frozen_name(number: u64) -> String {
     format!("wal-{:06}.log", number)
 }
 
-/// The number in a name that is written exactly as this program would write it.
+/// Returns the number in a name, if the name is spelled exactly as this program spells it.
 fn numbered(name: &str, before: &str, behind: &str) -> Option<u64> {
     let number = name.strip_prefix(before)?.strip_suffix(behind)?.parse().ok()?;
     Some(number).filter(|number: &u64| name == format!("{}{:06}{}", before, number, behind))
@@ -267,12 +273,12 @@ fn numbered(name: &str, before: &str, behind: &str) -> Option<u64> {
 
 fn next(last: u64, max: u64) -> Result<u64> {
     if last >= max {
-        return Err(Error::Refused("there are no more numbers for new files".to_string()));
+        return Err(Error::Refused("all numbers for new files are used up".to_string()));
     }
     Ok(last + 1)
 }
 
-/// `None` is a database that does not exist yet.
+/// Reads MANIFEST. Returns `None` if the database does not exist yet.
 fn read_manifest(dir: &Path, found: &Found) -> Result<Option<Vec<Line>>> {
     let path = dir.join(MANIFEST);
     if !found.manifest {
@@ -296,7 +302,7 @@ fn open_tables(dir: &Path, lines: &[Line]) -> Result<Vec<(Line, Table)>> {
                 _ => false,
             };
             if overlaps {
-                let error = Error::at_line(i + 1, "a table does not lie behind the table before it");
+                let error = Error::at_line(i + 1, "a table overlaps or precedes the table before it");
                 return Err(error).at(&dir.join(MANIFEST));
             }
             last = table.last_key()?.map(|key| (line.level, key)).or(last);
@@ -306,7 +312,7 @@ fn open_tables(dir: &Path, lines: &[Line]) -> Result<Vec<(Line, Table)>> {
     Ok(tables)
 }
 
-/// Replays a log, which may be missing, and returns its intact records.
+/// Replays a log and returns its intact records. A missing log has none.
 fn replay(path: &Path, active: bool, memtable: &mut MemTable) -> Result<Vec<u8>> {
     let mut bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

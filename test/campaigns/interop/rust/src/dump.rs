@@ -1,4 +1,4 @@
-//! The MemTable and its dump (formats, section 2).
+//! The MemTable and its dump (`formats.md`, section 2).
 
 use crate::entry::{read_record, record_size, write_record, Cursor, Entry, Op};
 use crate::error::{Error, Kind, Result};
@@ -12,7 +12,7 @@ pub struct MemTable {
 }
 
 impl MemTable {
-    /// `None` writes a tombstone.
+    /// Sets the value of a key. `None` sets a tombstone.
     pub fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
         self.entries.insert(key.to_vec(), value.map(<[u8]>::to_vec));
     }
@@ -39,14 +39,14 @@ impl MemTable {
         self.entries.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
     }
 
-    /// The length of the dump.
+    /// Returns the length of the dump.
     pub fn size_bytes(&self) -> u64 {
         8 + self.iter().map(|(key, value)| record_size(key, value)).sum::<u64>()
     }
 
     pub fn encode(&self) -> Result<Vec<u8>> {
         let count = u32::try_from(self.len())
-            .map_err(|_| Error::Refused("a dump holds at most 4294967295 entries".to_string()))?;
+            .map_err(|_| Error::Refused("a dump can hold at most 4294967295 entries".to_string()))?;
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&count.to_le_bytes());
         for (key, value) in self.iter() {
@@ -69,7 +69,7 @@ impl MemTable {
             last = Some(entry);
         }
         if cursor.left() > 0 {
-            return Err(cursor.error(Kind::TrailingBytes, "bytes behind the last record"));
+            return Err(cursor.error(Kind::TrailingBytes, "bytes are left after the last record"));
         }
         Ok(table)
     }

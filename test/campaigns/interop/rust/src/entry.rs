@@ -1,4 +1,4 @@
-//! Entries, and the bounds-checked reading everything else is built on (formats, section 1).
+//! Entries, and the bounds-checked reading that everything else is built on (`formats.md`, section 1).
 
 use crate::error::{Error, Kind, Result};
 
@@ -9,19 +9,19 @@ pub struct Entry {
     pub value: Option<Vec<u8>>,
 }
 
-/// A key, and its value unless it is deleted, where they lie.
+/// A borrowed key and its value, or `None` if the key is deleted.
 pub type Op<'a> = (&'a [u8], Option<&'a [u8]>);
 
 const HEADER: u64 = 9;
 
-/// Reads fields off the front of a byte string and never beyond its end.
+/// Reads fields from the front of a byte string, and never beyond its end.
 pub struct Cursor<'a> {
     rest: &'a [u8],
     offset: u64,
 }
 
 impl<'a> Cursor<'a> {
-    /// `offset` is where in the file `bytes` lie, for error messages.
+    /// `offset` is the position of `bytes` in the file, for error messages.
     pub fn new(bytes: &'a [u8], offset: u64) -> Cursor<'a> {
         Cursor { rest: bytes, offset }
     }
@@ -36,7 +36,7 @@ impl<'a> Cursor<'a> {
 
     pub fn take(&mut self, length: u64) -> Result<&'a [u8]> {
         if length > self.left() {
-            return Err(self.error(Kind::Short, "a field is cut off"));
+            return Err(self.error(Kind::Short, "a field is truncated"));
         }
         let (field, rest) = self.rest.split_at(length as usize);
         self.rest = rest;
@@ -60,7 +60,7 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// A length, and as many bytes.
+    /// Reads a length and that many bytes.
     pub fn string(&mut self) -> Result<&'a [u8]> {
         let length = self.u32()?;
         self.take(length.into())
@@ -83,7 +83,7 @@ pub fn write_record(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
 pub fn read_record(cursor: &mut Cursor, previous: Option<&Entry>) -> Result<Entry> {
     let start = Cursor { ..*cursor };
     if cursor.left() < HEADER {
-        return Err(start.error(Kind::Short, "the header of a record is cut off"));
+        return Err(start.error(Kind::Short, "the header of a record is truncated"));
     }
     let klen = u64::from(cursor.u32()?);
     let vlen = u64::from(cursor.u32()?);
@@ -96,7 +96,7 @@ pub fn read_record(cursor: &mut Cursor, previous: Option<&Entry>) -> Result<Entr
         return Err(start.error(Kind::BadTombstone, "a tombstone has a value"));
     }
     if cursor.left() < klen + vlen {
-        return Err(start.error(Kind::Short, "the key or value of a record is cut off"));
+        return Err(start.error(Kind::Short, "the key or value of a record is truncated"));
     }
     let key = cursor.take(klen)?;
     if previous.map_or(false, |p| key <= p.key.as_slice()) {
@@ -106,8 +106,8 @@ pub fn read_record(cursor: &mut Cursor, previous: Option<&Entry>) -> Result<Entr
     Ok(Entry { key: key.to_vec(), value: if tombstone { None } else { Some(value.to_vec()) } })
 }
 
-/// The length field of a key or value. Longer ones are refused where they come in: a word of a batch by
-/// `wal::Batch::add`, and an argument of a command line cannot be that long.
+/// Writes the length of a key or value. Requires a length below 2^32: `wal::Batch::add` refuses longer words, and a
+/// command-line argument cannot be that long.
 pub fn write_length(out: &mut Vec<u8>, bytes: &[u8]) {
     debug_assert!(u32::try_from(bytes.len()).is_ok());
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());

@@ -1,10 +1,10 @@
-//! What can be wrong, and how it reads in one line.
+//! Errors, each of which prints as one line.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// The errors the formats page has a name for.
+/// The errors that the formats page names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Short,
@@ -19,7 +19,7 @@ pub enum Kind {
 
 #[derive(Debug)]
 pub enum Error {
-    /// The command line is at fault.
+    /// A bad command line.
     Usage(String),
     Io(io::Error),
     Format {
@@ -27,9 +27,9 @@ pub enum Error {
         offset: u64,
         what: &'static str,
     },
-    /// What the formats page has no name for.
+    /// An error that the formats page does not name.
     Refused(String),
-    /// Another error, with the file it was found in.
+    /// Another error, with the file that it was found in.
     In {
         file: String,
         error: Box<Error>,
@@ -85,7 +85,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Adds the file to whatever error comes along.
+/// Adds the name of the file to an error.
 pub trait At<T> {
     fn at(self, path: &Path) -> Result<T>;
 }
@@ -96,7 +96,7 @@ impl<T, E: Into<Error>> At<T> for std::result::Result<T, E> {
     }
 }
 
-/// An error stays one line whatever the name of the file is.
+/// Replaces control characters, so that an error is one line whatever the name of the file is.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! Replacing files whole, and locking directories.
+//! Replacing files as a whole, and locking directories.
 
 use crate::error::{At, Error, Result};
 use std::ffi::{OsStr, OsString};
@@ -17,12 +17,12 @@ extern "C" {
     fn flock(fd: i32, operation: i32) -> i32;
 }
 
-/// Waits for the lock.
+/// Takes an exclusive lock. Blocks until it is free.
 pub fn lock(file: &File) -> io::Result<()> {
     call_flock(file, LOCK_EX)
 }
 
-/// Returns false at once if another process has the lock.
+/// Takes an exclusive lock if it is free. Returns false, without blocking, if another process holds it.
 pub fn try_lock(file: &File) -> io::Result<bool> {
     match call_flock(file, LOCK_EX | LOCK_NB) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -31,7 +31,7 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
 }
 
 fn call_flock(file: &File, operation: i32) -> io::Result<()> {
-    // SAFETY: flock takes two numbers, and the descriptor is open while `file` lives.
+    // SAFETY: flock takes two integers, and the descriptor is open as long as `file` lives.
     while unsafe { flock(file.as_raw_fd(), operation) } != 0 {
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
@@ -45,7 +45,7 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|file| file.sync_all()).at(dir)
 }
 
-/// Makes `dir` and its missing parents, durably.
+/// Creates `dir` and its missing parents durably.
 pub fn create_dirs(dir: &Path) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -66,12 +66,12 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Writes `dir/name` under the name `temporary` first; the replaced file is the old one or the new one, never a mix.
+/// Replaces `dir/name` as a whole: writes the bytes to `dir/temporary`, syncs it, and renames it.
 pub fn replace(dir: &Path, temporary: &OsStr, name: &OsStr, bytes: &[u8]) -> Result<()> {
     let (from, to) = (dir.join(temporary), dir.join(name));
     let written = write_synced(&from, &to, bytes).and_then(|()| fs::rename(&from, &to));
     if written.is_err() {
-        // The error that is reported is the first one.
+        // The first error is reported, not one of the cleanup.
         let _ = fs::remove_file(&from);
     }
     written.at(&to)?;
@@ -91,7 +91,7 @@ fn write_synced(path: &Path, replaces: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A file that is going to be replaced. Its directory is locked while this lives.
+/// A file that is to be replaced. Its directory is locked as long as this lives.
 pub struct Target {
     dir: PathBuf,
     name: OsString,
@@ -124,7 +124,7 @@ impl Target {
     }
 }
 
-/// What `path` names in the end; that need not exist.
+/// Returns the file that `path` names after all symbolic links, which need not exist.
 fn follow_symlinks(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..MAX_SYMLINKS {
@@ -136,7 +136,7 @@ fn follow_symlinks(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::Other, "too many symbolic links"))
 }
 
-/// Splits at the last slash. `Path::file_name` would take the slash off `name/`, which only a directory can be.
+/// Splits a path at the last slash. `Path::file_name` would drop the slash of `name/`, which names a directory only.
 fn split(path: &Path) -> (PathBuf, OsString) {
     let bytes = path.as_os_str().as_bytes();
     let (dir, name) = match bytes.iter().rposition(|byte| *byte == b'/') {

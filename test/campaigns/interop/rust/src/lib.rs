@@ -1,4 +1,4 @@
-//! The file formats and the parts of the four tools, written from the pages `formats.md` and `tools.md`.
+//! The file formats and what the four tools are made of, written from the pages `formats.md` and `tools.md` alone.
 
 pub mod cli;
 pub mod db;

@@ -1,4 +1,4 @@
-//! The text of a MANIFEST (formats, section 7).
+//! The text of MANIFEST (`formats.md`, section 7).
 
 use crate::error::{Error, Result};
 use std::collections::HashSet;
@@ -23,19 +23,19 @@ pub fn parse(text: &[u8]) -> Result<Vec<Line>> {
         };
         let line = match line {
             Some(line) => line,
-            None => return refuse("not of the form L<level> <id>"),
+            None => return refuse("expected L<level> <id>"),
         };
         if line.level > MAX_LEVEL {
-            return refuse("a level above 6");
+            return refuse("the level is above 6");
         }
         if line.id == 0 || line.id > MAX_ID {
-            return refuse("an id that is 0 or above 2^63-1");
+            return refuse("the id is 0 or above 2^63-1");
         }
         if lines.last().map_or(false, |last| last.level > line.level) {
-            return refuse("levels descend");
+            return refuse("the level is below that of the line before");
         }
         if !ids.insert(line.id) {
-            return refuse("an id stands twice");
+            return refuse("the id is listed twice");
         }
         lines.push(line);
     }
@@ -48,7 +48,7 @@ fn parse_line(line: &[u8]) -> Option<Line> {
     Some(Line { level: canonical(level)?, id: canonical(id)? })
 }
 
-/// A number exactly as it is printed: no sign, no leading zeros.
+/// Parses a number in its canonical spelling: no sign, no leading zeros.
 fn canonical(digits: &str) -> Option<u64> {
     digits.parse::<u64>().ok().filter(|number| number.to_string() == digits)
 }

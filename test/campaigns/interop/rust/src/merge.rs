@@ -1,4 +1,4 @@
-//! The merge of several sources into one stream (formats, section 4).
+//! The merge of several sources into one stream (`formats.md`, section 4).
 
 use crate::entry::{write_length, Entry};
 use crate::error::{At, Result};
@@ -8,7 +8,7 @@ use std::path::Path;
 /// Entries in ascending key order.
 pub type Source<'a> = Box<dyn Iterator<Item = Result<Entry>> + 'a>;
 
-/// Writes the merge of `sources`, the newest first, to `out`, which is standard output in error messages.
+/// Writes the merge stream of `sources`, ordered from newest to oldest, to `out`. Error messages call `out` stdout.
 pub fn merge(mut sources: Vec<Source>, drop_tombstones: bool, out: &mut dyn Write) -> Result<()> {
     let mut heads = Vec::new();
     for source in &mut sources {
@@ -27,7 +27,7 @@ pub fn merge(mut sources: Vec<Source>, drop_tombstones: bool, out: &mut dyn Writ
     out.flush().at(Path::new("stdout"))
 }
 
-/// The entry with the lowest key; of several with that key the first, which is the newest.
+/// Returns the entry with the lowest key. Of several with that key it returns the first, which is the newest.
 fn lowest(heads: &[Option<Entry>]) -> Option<Entry> {
     heads.iter().flatten().min_by(|a, b| a.key.cmp(&b.key)).cloned()
 }

@@ -1,4 +1,4 @@
-//! Tables: writing one whole, and reading one block at a time (formats, section 3).
+//! Tables: building one as a whole, and reading one block at a time (`formats.md`, section 3).
 
 use crate::entry::{read_record, record_size, write_length, write_record, Cursor, Entry, Op};
 use crate::error::{At, Error, Kind, Result};
@@ -19,7 +19,7 @@ struct Block {
     size: u64,
 }
 
-/// A whole table, in memory.
+/// Builds a table in memory.
 pub fn build<'a>(entries: impl Iterator<Item = Op<'a>>, target: u32) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut index: Vec<Block> = Vec::new();
@@ -27,7 +27,7 @@ pub fn build<'a>(entries: impl Iterator<Item = Op<'a>>, target: u32) -> Result<V
     let mut count: u32 = 0;
     for (key, value) in entries {
         if last.map_or(false, |last| key <= last) {
-            return Err(Error::new(Kind::Unsorted, out.len() as u64, "a key is not greater than the last"));
+            return Err(Error::new(Kind::Unsorted, out.len() as u64, "a key is not greater than the key before it"));
         }
         last = Some(key);
         let size = record_size(key, value);
@@ -74,10 +74,10 @@ pub struct Footer {
 }
 
 impl Footer {
-    /// The footer of a file of `length` bytes.
+    /// Reads the footer of a file of `length` bytes. Checks only the length.
     pub fn read(file: &File, length: u64) -> Result<Footer> {
         if length < SMALLEST_FILE {
-            return Err(Error::new(Kind::Short, length, "a table has at least 36 bytes"));
+            return Err(Error::new(Kind::Short, length, "a table must have at least 36 bytes"));
         }
         let bytes = read_at(file, length - FOOTER, FOOTER)?;
         let mut cursor = Cursor::new(&bytes, length - FOOTER);
@@ -122,7 +122,7 @@ impl Table {
         }
     }
 
-    /// `None` is absent, `Some(None)` a tombstone.
+    /// Looks a key up. `None` is absent, `Some(None)` a tombstone.
     pub fn get(&self, key: &[u8]) -> Result<Option<Option<Vec<u8>>>> {
         let behind = self.index.partition_point(|block| block.first_key.as_slice() <= key);
         if behind == 0 {
@@ -133,7 +133,7 @@ impl Table {
         Ok(found.ok().map(|i| entries.swap_remove(i).value))
     }
 
-    /// All entries in key order. The caller stops at the first error.
+    /// Iterates over all entries in key order. The caller must stop at the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<Entry>> + '_ {
         (0..self.index.len()).flat_map(move |i| match self.read_block(i) {
             Ok(entries) => entries.into_iter().map(Ok).collect::<Vec<_>>(),
@@ -152,21 +152,21 @@ impl Table {
         let mut cursor = Cursor::new(&bytes, block.offset);
         let count = cursor.u32()?;
         if count == 0 {
-            return Err(start.error(Kind::BadBlock, "a block without records"));
+            return Err(start.error(Kind::BadBlock, "a block has no records"));
         }
         let mut entries: Vec<Entry> = Vec::new();
         for _ in 0..count {
             entries.push(read_record(&mut cursor, entries.last()).map_err(short_is_bad_block)?);
         }
         if cursor.left() > 0 {
-            return Err(cursor.error(Kind::BadBlock, "bytes behind the last record of a block"));
+            return Err(cursor.error(Kind::BadBlock, "bytes are left after the last record of a block"));
         }
         if entries[0].key != block.first_key {
             return Err(start.error(Kind::BadBlock, "the first key of a block is not its key in the index"));
         }
         let next = self.index.get(i + 1);
         if next.map_or(false, |next| entries[entries.len() - 1].key >= next.first_key) {
-            return Err(start.error(Kind::Unsorted, "a block reaches the next key in the index"));
+            return Err(start.error(Kind::Unsorted, "the last key of a block is not below the next key in the index"));
         }
         Ok(entries)
     }
@@ -182,7 +182,7 @@ fn open_table(path: &Path) -> Result<Table> {
         return fail(Kind::BadMagic, "the last eight bytes are not the magic of a table");
     }
     if footer.index_offset >= body || footer.index_offset.checked_add(footer.index_size) != Some(body) {
-        return fail(Kind::IndexOutOfRange, "the index does not lie right before the footer");
+        return fail(Kind::IndexOutOfRange, "the index does not end where the footer begins");
     }
     let bytes = read_at(&file, footer.index_offset, footer.index_size)?;
     let index = parse_index(&bytes, &footer).map_err(short_is_bad_block)?;
@@ -201,10 +201,10 @@ fn parse_index(bytes: &[u8], footer: &Footer) -> Result<Vec<Block>> {
         index.push(Block { first_key: cursor.take(klen.into())?.to_vec(), offset, size });
     }
     if cursor.left() > 0 {
-        return Err(cursor.error(Kind::BadBlock, "bytes behind the last entry of the index"));
+        return Err(cursor.error(Kind::BadBlock, "bytes are left after the last entry of the index"));
     }
     if u64::from(n) != footer.num_blocks {
-        return Err(cursor.error(Kind::BadBlock, "the index and the footer differ in the number of blocks"));
+        return Err(cursor.error(Kind::BadBlock, "the index and the footer disagree on the number of blocks"));
     }
     Ok(index)
 }
@@ -220,24 +220,24 @@ fn check_index(index: &[Block], index_offset: u64) -> Result<()> {
     let mut end = 0;
     for block in index {
         if block.offset < end {
-            return fail(Kind::IndexOutOfRange, "a block starts before the block before it ends");
+            return fail(Kind::IndexOutOfRange, "a block overlaps the block before it");
         }
         end = match block.offset.checked_add(block.size) {
             Some(end) if end <= index_offset => end,
-            _ => return fail(Kind::IndexOutOfRange, "a block ends behind the start of the index"),
+            _ => return fail(Kind::IndexOutOfRange, "a block ends after the start of the index"),
         };
     }
     Ok(())
 }
 
-/// Callers have compared `size` with the size of the file.
+/// Requires that the range lies within the file.
 fn read_at(file: &File, offset: u64, size: u64) -> Result<Vec<u8>> {
     let mut bytes = vec![0; size as usize];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
 }
 
-/// What is cut off inside of a block or the index is the fault of the block or the index, not of the file.
+/// A field that a block or the index truncates is a BadBlock: the file itself is not too short.
 fn short_is_bad_block(error: Error) -> Error {
     match error {
         Error::Format { kind: Kind::Short, offset, what } => Error::new(Kind::BadBlock, offset, what),

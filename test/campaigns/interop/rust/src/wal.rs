@@ -1,4 +1,4 @@
-//! Write batches and the log that holds them (formats, sections 5 and 6).
+//! Write batches and the log that holds them (`formats.md`, sections 5 and 6).
 
 use crate::dump::MemTable;
 use crate::entry::{write_length, Cursor, Op};
@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 const MAX_BATCH: u64 = u32::MAX as u64;
 const HEADER: usize = 8;
 
-/// An encoded write batch that can grow.
+/// An encoded write batch to which operations can be added.
 #[derive(Default)]
 pub struct Batch {
     count: u32,
@@ -26,7 +26,7 @@ impl Batch {
 
     pub fn add(&mut self, (key, value): Op) -> Result<()> {
         if !self.has_room((key, value)) {
-            return Err(Error::Refused("a write batch of more than 4294967295 bytes".to_string()));
+            return Err(Error::Refused("the write batch is larger than 4294967295 bytes".to_string()));
         }
         self.count += 1;
         self.ops.push(value.is_none() as u8);
@@ -50,7 +50,7 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Vec<Op<'_>>> {
     let mut cursor = Cursor::new(bytes, 0);
     let ops = read_ops(&mut cursor)?;
     if cursor.left() > 0 {
-        return Err(cursor.error(Kind::TrailingBytes, "bytes behind the last operation"));
+        return Err(cursor.error(Kind::TrailingBytes, "bytes are left after the last operation"));
     }
     Ok(ops)
 }
@@ -78,32 +78,33 @@ pub fn encode_record(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Applies the intact records of a log to `table` and returns their length. A log that ends in any other way
-/// than the page allows is refused; only an active log may have a torn tail.
+/// Applies the intact records of a log to `table` and returns their length. Refuses a log that does not end in a way
+/// that the page allows. Only the active log may have a torn tail. A tail that holds an intact record is refused, as
+/// nothing here would keep it.
 pub fn replay(log: &[u8], active: bool, table: &mut MemTable) -> Result<usize> {
     let mut at = 0;
     while let Some((payload, crc)) = payload_at(log, at) {
         if crc32(payload) != crc {
             break;
         }
-        let ops = decode_batch(payload).map_err(|_| damage(at, "a bad batch in a record with a good CRC"))?;
+        let ops = decode_batch(payload).map_err(|_| damage(at, "the CRC matches, but the batch is bad"))?;
         for (key, value) in ops {
             table.set(key, value);
         }
         at += HEADER + payload.len();
     }
     let zeros = log[at..].iter().all(|byte| *byte == 0);
-    if zeros || active && (is_cut_off(log, at) || !is_damaged_behind(log, at)) {
+    if zeros || active && !has_record_after(log, at) {
         return Ok(at);
     }
-    Err(damage(at, if active { "intact records follow" } else { "a frozen log may not have a torn tail" }))
+    Err(damage(at, if active { "intact records follow" } else { "a frozen log must not have a torn tail" }))
 }
 
 fn damage(at: usize, what: &str) -> Error {
     Error::Refused(format!("offset {}: damaged log: {}", at, what))
 }
 
-/// The payload and the CRC of what may be a record at `at`.
+/// Returns the payload and the CRC of the record at `at`, if its length leaves it within the log.
 fn payload_at(log: &[u8], at: usize) -> Option<(&[u8], u32)> {
     let mut cursor = Cursor::new(&log[at..], 0);
     let length = cursor.u32().ok().filter(|length| *length > 0)?;
@@ -111,21 +112,8 @@ fn payload_at(log: &[u8], at: usize) -> Option<(&[u8], u32)> {
     Some((cursor.take(length.into()).ok()?, crc))
 }
 
-/// Whether the record at `at` and the batch in it both run beyond the end of the log.
-fn is_cut_off(log: &[u8], at: usize) -> bool {
-    if log.len() - at < HEADER {
-        return true;
-    }
-    let length_field = &log[at..at + 4];
-    if payload_at(log, at).is_some() || length_field == [0; 4] {
-        return false;
-    }
-    let batch = read_ops(&mut Cursor::new(&log[at + HEADER..], 0));
-    batch.err().and_then(|error| error.kind()) == Some(Kind::Short)
-}
-
-/// Whether an intact record starts behind `at`, or looking for one takes too long to tell.
-fn is_damaged_behind(log: &[u8], at: usize) -> bool {
+/// Returns whether an intact record starts after `at`. Gives up and returns true after CRCs over too many bytes.
+fn has_record_after(log: &[u8], at: usize) -> bool {
     let mut budget = 8 * log.len() as u64;
     for candidate in at + 1..log.len() {
         if let Some((payload, crc)) = payload_at(log, candidate) {

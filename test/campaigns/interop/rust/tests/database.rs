@@ -1,4 +1,4 @@
-//! The database directory, section 7 of the formats.
+//! The database directory (`formats.md`, section 7).
 
 mod common;
 
@@ -86,7 +86,7 @@ fn one_commit_is_one_record() {
 }
 
 #[test]
-fn new_and_empty_databases() {
+fn new_and_empty_databases_have_an_empty_manifest() {
     let scratch = Scratch::new("db-empty");
     let deep = scratch.file("a/b/c");
     drop(Database::open(&deep).unwrap());
@@ -101,7 +101,7 @@ fn new_and_empty_databases() {
 }
 
 #[test]
-fn only_one_process_has_it_open() {
+fn a_second_open_is_refused() {
     let scratch = Scratch::new("db-lock");
     let first = Database::open(scratch.path()).unwrap();
     assert!(Database::open(scratch.path()).err().unwrap().to_string().contains("another process"));
@@ -116,7 +116,7 @@ fn a_torn_tail_is_dropped_and_never_frozen() {
     let torn = [&whole[..], &whole[..10]].concat();
     scratch.with("wal.log", &torn);
     assert_eq!(run(&scratch, "DUMP").unwrap(), stream(&[("a", "log"), ("b", "log")]));
-    assert_eq!(fs::read(scratch.file("wal.log")).unwrap(), torn, "reading rewrites nothing");
+    assert_eq!(fs::read(scratch.file("wal.log")).unwrap(), torn, "reading does not rewrite the log");
     run(&scratch, "PUT c 3").unwrap();
     let log = fs::read(scratch.file("wal.log")).unwrap();
     assert_eq!((&log[..whole.len()], log.len()), (&whole[..], whole.len() + 23));
@@ -139,7 +139,7 @@ fn a_log_cut_anywhere_opens() {
 }
 
 #[test]
-fn damaged_logs_are_refused_and_left_alone() {
+fn damaged_logs_are_refused_and_left_unchanged() {
     let scratch = Scratch::new("db-damage");
     let mut damaged = log(&["a", "b"]);
     damaged[9] ^= 1;
@@ -157,7 +157,7 @@ fn damaged_logs_are_refused_and_left_alone() {
 }
 
 #[test]
-fn frozen_logs_are_older_than_the_active_one_and_become_a_table() {
+fn frozen_logs_are_older_than_the_active_log_and_become_a_table() {
     let scratch = Scratch::new("db-frozen");
     scratch.with("MANIFEST", b"L0 4\n");
     scratch.with("sst-000004.sst", &table(&["a", "b", "c", "d"], "old"));
@@ -178,7 +178,7 @@ fn frozen_logs_are_older_than_the_active_one_and_become_a_table() {
 }
 
 #[test]
-fn left_overs_are_removed_and_other_names_are_not() {
+fn leftover_files_are_removed_and_others_are_not() {
     let scratch = Scratch::new("db-orphans");
     let left_overs = ["MANIFEST.tmp", "wal.log.tmp", "sst-000002.sst.tmp", "sst-000007.sst", "sst-1000000.sst"];
     let others = ["sst-0000008.sst", "sst-9.sst", "sst-000000.sst", "sst-+00009.sst", "x.tmp", "wal-1.log", "notes"];
@@ -188,7 +188,7 @@ fn left_overs_are_removed_and_other_names_are_not() {
     fs::create_dir(scratch.file("sst-000003.sst")).unwrap();
     scratch.with("MANIFEST", b"");
     run(&scratch, "PUT a 1, FLUSH").unwrap();
-    assert_eq!(manifest_of(&scratch), "L0 1000001\n", "larger than the ids found on disk");
+    assert_eq!(manifest_of(&scratch), "L0 1000001\n", "the id must be larger than all ids on disk");
     let names = scratch.names();
     assert!(left_overs.iter().all(|name| !names.contains(&name.to_string())));
     assert!(others.iter().all(|name| names.contains(&name.to_string())));
@@ -196,7 +196,7 @@ fn left_overs_are_removed_and_other_names_are_not() {
 }
 
 #[test]
-fn without_a_manifest_tables_and_frozen_logs_are_refused() {
+fn tables_and_frozen_logs_without_a_manifest_are_refused() {
     for name in ["sst-000001.sst", "wal-000001.log"] {
         let scratch = Scratch::new("db-no-manifest");
         scratch.with(name, b"");
@@ -209,7 +209,7 @@ fn without_a_manifest_tables_and_frozen_logs_are_refused() {
 }
 
 #[test]
-fn manifest_lines() {
+fn only_canonical_manifests_are_accepted() {
     let good = "L0 3\nL0 1\nL2 9223372036854775807\nL6 7\n";
     let lines = manifest::parse(good.as_bytes()).unwrap();
     assert_eq!(manifest::print(lines.into_iter()), good);
@@ -252,7 +252,7 @@ fn manifest_lines() {
 }
 
 #[test]
-fn levels() {
+fn tables_above_level_0_must_not_overlap() {
     let open = |lines: &str| {
         let scratch = Scratch::new("db-levels");
         scratch.with("MANIFEST", lines.as_bytes());
@@ -270,11 +270,11 @@ fn levels() {
     for bad in ["L1 1\nL1 2\n", "L1 3\nL1 1\n", "L2 1\nL2 4\nL2 2\n"] {
         assert!(open(bad).err().unwrap().contains("MANIFEST: line "), "{}", bad);
     }
-    assert!(open("L0 5\n").err().unwrap().contains("sst-000005.sst"), "a listed table that is missing");
+    assert!(open("L0 5\n").err().unwrap().contains("sst-000005.sst"), "a listed table is missing");
 }
 
 #[test]
-fn ids_run_out() {
+fn a_flush_without_a_free_id_fails_and_loses_nothing() {
     let scratch = Scratch::new("db-ids");
     scratch.with("MANIFEST", b"L0 9223372036854775807\n");
     scratch.with("sst-9223372036854775807.sst", &table(&["a"], "1"));

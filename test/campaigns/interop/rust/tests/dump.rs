@@ -1,4 +1,4 @@
-//! The MemTable dump, sections 1 and 2 of the formats.
+//! The MemTable dump (`formats.md`, sections 1 and 2).
 
 mod common;
 
@@ -24,7 +24,7 @@ fn vectors() {
 }
 
 #[test]
-fn size_bytes_counts_the_last_values() {
+fn size_bytes_counts_only_the_last_value_of_a_key() {
     let mut table = MemTable::default();
     table.set(b"alpha", Some(b"first"));
     table.set(b"beta", Some(b"second"));
@@ -35,7 +35,7 @@ fn size_bytes_counts_the_last_values() {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn a_decoded_dump_equals_the_encoded_table() {
     let mut table = m();
     table.set(b"\xff\x00", Some(b""));
     let bytes = table.encode().unwrap();
@@ -56,7 +56,7 @@ fn every_truncation_is_short() {
 }
 
 #[test]
-fn errors() {
+fn each_defect_has_its_error() {
     let a = record(1, 1, 0, b"a1");
     let cases = [
         (b"MMT2\0\0\0\0".to_vec(), Kind::BadMagic),
@@ -71,7 +71,7 @@ fn errors() {
         (dump(2, &[a.clone(), record(0, 0, 0, b"")]), Kind::Unsorted),
         (dump(0, std::slice::from_ref(&a)), Kind::TrailingBytes),
         (dump(1, &[a.clone(), vec![0]]), Kind::TrailingBytes),
-        // The order of the checks.
+        // Several defects: the order of the checks decides.
         (dump(1, &[record(9, 9, 2, b"")]), Kind::BadType),
         (dump(1, &[record(9, 9, 1, b"")]), Kind::BadTombstone),
         (dump(2, &[a.clone(), record(1, 9, 0, b"a")]), Kind::Short),

@@ -1,4 +1,4 @@
-//! Tables and their merge, sections 3 and 4 of the formats.
+//! Tables and their merge (`formats.md`, sections 3 and 4).
 
 mod common;
 
@@ -12,12 +12,12 @@ use std::path::Path;
 
 const EMPTY: &str = "00000000 0000000000000000 0400000000000000 0000000000000000 5353543100000000";
 
-/// Opens a table and reads all of it.
+/// Opens a table, reads all of it, and returns the number of entries.
 fn read(path: &Path) -> Result<usize, Error> {
     Table::open(path)?.iter().try_fold(0, |n, entry| entry.map(|_| n + 1))
 }
 
-/// A table of parts: the body, the index entries as key, offset and size, and the footer's count of blocks.
+/// Assembles a table from its body, its index entries (key, offset, size) and the footer's number of blocks.
 fn assemble(body: &[u8], index: &[(&[u8], u64, u64)], num_blocks: u64) -> Vec<u8> {
     let mut out = body.to_vec();
     out.extend((index.len() as u32).to_le_bytes());
@@ -76,7 +76,7 @@ fn vectors() {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn a_table_yields_the_entries_it_was_built_from() {
     let scratch = Scratch::new("table-read");
     let memtable = m();
     for target in [1, 64, 76, 80, 4096, u32::MAX] {
@@ -118,7 +118,7 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn every_changed_byte_is_survived() {
+fn no_changed_byte_makes_a_reader_panic() {
     let scratch = Scratch::new("table-flips");
     let bytes = sst(&bulk(12), 64);
     for i in 0..bytes.len() {
@@ -131,7 +131,7 @@ fn every_changed_byte_is_survived() {
 }
 
 #[test]
-fn opening_errors() {
+fn each_defect_of_index_or_footer_has_its_error() {
     let two = [block(1, &[a()]), block(1, &[record(1, 1, 0, b"b2")])].concat();
     let good = assemble(&two, &[(b"a", 0, 15), (b"b", 15, 15)], 2);
     let mut magic = good.clone();
@@ -160,7 +160,7 @@ fn opening_errors() {
         (assemble(&two, &[(b"a", 0, 15), (b"b", 15, 16)], 2), Kind::IndexOutOfRange),
         (assemble(&two, &[(b"a", 0, 15), (b"b", u64::MAX, 15)], 2), Kind::IndexOutOfRange),
         (assemble(&two, &[(b"a", 0, u64::MAX), (b"b", 15, 15)], 2), Kind::IndexOutOfRange),
-        // Each check is made for the whole index before the next one starts.
+        // Several defects: each check is made over the whole index before the next check.
         (assemble(&two, &[(b"b", 9, 12), (b"a", 15, 15)], 2), Kind::Unsorted),
         (assemble(&two, &[(b"a", 9, 99), (b"b", 15, 12)], 2), Kind::BadBlock),
     ];
@@ -170,7 +170,7 @@ fn opening_errors() {
 }
 
 #[test]
-fn block_errors() {
+fn each_defect_of_a_block_has_its_error() {
     let one = |bytes: Vec<u8>| assemble(&bytes, &[(b"a", 0, bytes.len() as u64)], 1);
     let cases = [
         (one(block(0, &[a()])), Kind::BadBlock),
@@ -191,7 +191,7 @@ fn block_errors() {
             ),
             Kind::Unsorted,
         ),
-        // The order of the checks.
+        // Several defects: the order of the checks decides.
         (one(block(0, &[record(1, 1, 2, b"a1")])), Kind::BadBlock),
         (one(block(2, &[record(1, 1, 2, b"a1")])), Kind::BadType),
         (one(block(1, &[record(9, 9, 2, b"a1")])), Kind::BadType),
@@ -200,7 +200,7 @@ fn block_errors() {
 }
 
 #[test]
-fn bytes_of_no_block_are_passed_over() {
+fn bytes_between_blocks_are_ignored() {
     let body = [b"??".to_vec(), block(1, &[a()]), b"???".to_vec(), block(1, &[record(1, 0, 1, b"b")]), vec![9]];
     let bytes = assemble(&body.concat(), &[(b"a", 2, 15), (b"b", 20, 14)], 2);
     assert_eq!(read(&Scratch::new("table-gaps").with("gaps.sst", &bytes)).unwrap(), 2);

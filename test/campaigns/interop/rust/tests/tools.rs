@@ -1,4 +1,4 @@
-//! The four programs as they are run: output, exit statuses, what they leave behind.
+//! The four programs from outside: their output, exit statuses and files.
 
 mod common;
 
@@ -20,13 +20,14 @@ fn program(name: &str) -> Command {
     })
 }
 
-/// Runs a tool in a directory and returns its exit status, output and error message, which is one line or none.
+/// Runs a tool in a directory and returns its exit status, output and error message. Requires that the message is one
+/// line on failure and empty on success.
 fn run_raw(dir: &Path, args: &[&OsStr], input: &[u8]) -> (i32, Vec<u8>, String) {
     let mut command = program(args[0].to_str().unwrap());
     command.args(&args[1..]).current_dir(dir);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // A tool need not read all of it.
+    // The write may fail: a tool need not read its whole input.
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     let status = output.status.code().unwrap();
@@ -86,7 +87,7 @@ fn memtable() {
 }
 
 #[test]
-fn memtable_targets() {
+fn memtable_replaces_only_regular_files() {
     let scratch = Scratch::new("tools-targets");
     let dir = scratch.path();
     fs::create_dir(scratch.file("sub")).unwrap();
@@ -200,14 +201,14 @@ fn dbctl_lines() {
         assert_eq!((status, out), (1, vec![]));
         assert!(message.starts_with("dbctl: stdin: line 3: "), "{}", message);
         let dump = dbctl(dir, b"DUMP").1;
-        assert!(dump.ends_with(format!("n\0\u{1}\0\0\0{}", i).as_bytes()), "what stood before is applied");
+        assert!(dump.ends_with(format!("n\0\u{1}\0\0\0{}", i).as_bytes()), "the lines before the bad line are applied");
     }
     let long = [b"PUT long ".to_vec(), vec![b'x'; 300_000], b"\nDUMP\n".to_vec()].concat();
     assert_eq!(dbctl(dir, &long).1.iter().filter(|byte| **byte == b'x').count(), 300_000);
 }
 
 #[test]
-fn dbctl_is_durable_before_it_waits() {
+fn dbctl_commits_before_it_waits_for_input() {
     let scratch = Scratch::new("tools-durable");
     let mut child = program("dbctl").arg("--dir").arg(scratch.file("db")).stdin(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
@@ -223,7 +224,7 @@ fn dbctl_is_durable_before_it_waits() {
 }
 
 #[test]
-fn command_lines() {
+fn bad_command_lines_exit_with_status_2() {
     let scratch = Scratch::new("tools-usage");
     let dir = scratch.path();
     scratch.with("m.mt", &m().encode().unwrap());
@@ -274,7 +275,7 @@ fn command_lines() {
 }
 
 #[test]
-fn output_that_cannot_be_written() {
+fn output_that_cannot_be_written_is_an_error() {
     let scratch = Scratch::new("tools-output");
     scratch.with("big.mt", &bulk(50_000).encode().unwrap());
     scratch.with("big.sst", &sst(&bulk(50_000), 4096));

@@ -1,4 +1,4 @@
-// dbctl runs commands from stdin on a database.
+// dbctl runs commands from standard input on a database.
 package main
 
 import (
@@ -25,14 +25,14 @@ func run(args []string, out *bufio.Writer) {
 	operands, options := cli.Parse(args, cli.Options{dirOption: true}, false)
 	dir, given := options[dirOption]
 	if !given || len(operands) > 0 {
-		cli.Usage("--dir DIR is all that is needed; see dbctl --help")
+		cli.Usage("expected --dir DIR and nothing else; see dbctl --help")
 	}
 	s := session{db: lsm.OpenDB(dir), in: bufio.NewReaderSize(os.Stdin, 1<<16), out: out}
 	defer s.db.Close()
 	s.run()
 }
 
-// A session gathers writes as long as lines are at hand, and makes them
+// A session collects writes while complete lines are buffered, and makes them
 // durable together.
 type session struct {
 	db      *lsm.DB
@@ -56,12 +56,12 @@ func (s *session) run() {
 			return
 		}
 		if len(line) > s.in.Size() {
-			s.commit() // so that long lines do not add up to a batch that is too large
+			s.commit() // so that long lines do not add up to a batch over 2^32-1 bytes
 		}
 	}
 }
 
-// lineAtHand tells whether a line can be had without waiting for input.
+// lineAtHand reports whether a whole line can be read without blocking.
 func (s *session) lineAtHand() bool {
 	buffered, _ := s.in.Peek(s.in.Buffered())
 	return bytes.IndexByte(buffered, '\n') >= 0
@@ -82,8 +82,8 @@ func (s *session) execute(number int, line [][]byte) {
 	}
 	command := string(line[0])
 	if len(line) != wordCount[command] {
-		s.commit() // what stands before a malformed line
-		lsm.Fail("stdin", "line %d: unknown command, or wrong number of words: %.40q", number, command)
+		s.commit() // the lines before a malformed line are applied
+		lsm.Fail("stdin", "line %d: unknown command or wrong number of words: %.40q", number, command)
 	}
 	switch command {
 	case "PUT":

@@ -1,4 +1,4 @@
-// memtable makes, changes and shows MemTable dumps.
+// memtable creates, changes and prints MemTable dumps.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// merge_iter writes the merge stream of tables.
+// merge_iter writes the merge stream of tables to standard output.
 package main
 
 import (
@@ -17,7 +17,7 @@ func main() { cli.Main("merge_iter", help, run) }
 func run(args []string, out *bufio.Writer) {
 	paths, options := cli.Parse(args, cli.Options{dropTombstones: false}, false)
 	if len(paths) == 0 {
-		cli.Usage("no input; see merge_iter --help")
+		cli.Usage("no input files; see merge_iter --help")
 	}
 	var sources []lsm.Source
 	for _, path := range paths {

@@ -1,4 +1,4 @@
-// sstable makes and shows tables.
+// sstable builds and prints tables.
 package main
 
 import (

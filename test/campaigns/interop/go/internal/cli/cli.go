@@ -1,4 +1,4 @@
-// Package cli is what the four tools have in common.
+// Package cli holds what the four tools share.
 package cli
 
 import (
@@ -17,7 +17,7 @@ import (
 
 const (
 	version    = "1.0"
-	usageFault = "usage" // the Kind of a failure that is the command line's fault
+	usageFault = "usage" // the Kind of a failure that the command line caused
 	stdoutName = "stdout"
 )
 
@@ -29,7 +29,7 @@ func Usage(format string, args ...any) {
 // Main runs a tool and exits with its status.
 func Main(tool, help string, run func(args []string, out *bufio.Writer)) {
 	occupyStandardFiles()
-	signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error like any other
+	signal.Ignore(syscall.SIGPIPE) // a write to a closed pipe then returns an error
 	out := bufio.NewWriterSize(stdout{}, 1<<16)
 	failure := lsm.Try(func() {
 		switch first := append(os.Args, "")[1]; first {
@@ -46,7 +46,7 @@ func Main(tool, help string, run func(args []string, out *bufio.Writer)) {
 		os.Exit(0)
 	}
 	if failure.File != stdoutName {
-		lsm.Try(func() { out.Flush() }) // what came before the failure is part of the answer
+		lsm.Try(func() { out.Flush() }) // the output before the failure is part of the answer
 	}
 	line := strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(failure.Error())
 	fmt.Fprintf(os.Stderr, "%s: %s\n", tool, line)
@@ -56,9 +56,9 @@ func Main(tool, help string, run func(args []string, out *bufio.Writer)) {
 	os.Exit(1)
 }
 
-// occupyStandardFiles keeps a file that is opened later from getting the
-// number of a standard file that was closed. The stand-ins are opened the
-// wrong way round, so that to use them is an error.
+// occupyStandardFiles opens /dev/null for each standard file that is closed,
+// so that no file opened later gets its descriptor. Standard input is opened
+// for writing and the outputs for reading, so that using them is an error.
 func occupyStandardFiles() {
 	for fd, flag := range []int{os.O_WRONLY, os.O_RDONLY, os.O_RDONLY} {
 		var st syscall.Stat_t
@@ -76,11 +76,12 @@ func (stdout) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Options tells of each option whether a value follows it.
+// Options maps each option to whether a value follows it.
 type Options map[string]bool
 
-// Parse takes a command line apart. If keyed is set, everything behind the
-// path of a put, del or get is a key or a value. A flag has the value "".
+// Parse splits a command line into operands and options. If keyed is set,
+// everything after the path of put, del or get is an operand: a key or a
+// value. An option without a value maps to "".
 func Parse(args []string, known Options, keyed bool) (operands []string, options map[string]string) {
 	options = map[string]string{}
 	ended := false
@@ -104,7 +105,7 @@ func Parse(args []string, known Options, keyed bool) (operands []string, options
 		options[arg] = ""
 		if hasValue {
 			if len(args) == 0 {
-				Usage("%s lacks its value", arg)
+				Usage("option %s requires a value", arg)
 			}
 			options[arg], args = args[0], args[1:]
 		}
@@ -112,7 +113,8 @@ func Parse(args []string, known Options, keyed bool) (operands []string, options
 	return operands, options
 }
 
-// CheckCount checks the command in front of operands, and how many follow it.
+// CheckCount requires that operands begins with a known command, followed by
+// as many operands as it takes.
 func CheckCount(operands []string, counts map[string]int) {
 	if len(operands) == 0 {
 		Usage("no command; see --help")
@@ -126,7 +128,7 @@ func CheckCount(operands []string, counts map[string]int) {
 	}
 }
 
-// Number reads decimal digits without a sign, from least to 2^32-1.
+// Number parses a number from least to 2^32-1: decimal digits without a sign.
 func Number(text string, least uint64) uint64 {
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err != nil || n < least {
@@ -135,7 +137,7 @@ func Number(text string, least uint64) uint64 {
 	return n
 }
 
-// PrintAnswer prints what is known of a key.
+// PrintAnswer prints the answer to a get.
 func PrintAnswer(out io.Writer, e lsm.Entry, found bool) {
 	switch {
 	case !found:
@@ -147,7 +149,7 @@ func PrintAnswer(out io.Writer, e lsm.Entry, found bool) {
 	}
 }
 
-// PrintEntries prints a line for each entry.
+// PrintEntries prints one line for each entry.
 func PrintEntries(out io.Writer, next lsm.Source) {
 	for e, ok := next(); ok; e, ok = next() {
 		if e.Tombstone {

@@ -53,6 +53,6 @@ func TestNumber(t *testing.T) {
 		}
 	}
 	if Number("0", 0) != 0 || Number("007", 1) != 7 || Number("4294967295", 1) != 1<<32-1 {
-		t.Error("a good number is misread")
+		t.Error("a valid number is misread")
 	}
 }

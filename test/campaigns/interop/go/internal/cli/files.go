@@ -15,8 +15,8 @@ func LoadDump(path string) lsm.MemTable {
 	return lsm.DecodeDump(path, data)
 }
 
-// OpenToRead returns a file and its size. The file stays open until the
-// process ends.
+// OpenToRead opens a regular file and returns it and its size. The file stays
+// open until the process ends.
 func OpenToRead(path string) (*os.File, uint64) {
 	info, err := os.Stat(path)
 	lsm.Check(path, err)
@@ -30,14 +30,15 @@ func OpenToRead(path string) (*os.File, uint64) {
 	return file, uint64(info.Size())
 }
 
-// OpenTable returns a table and the size of its file.
+// OpenTable opens a table and returns it and the size of its file.
 func OpenTable(path string) (*lsm.Table, uint64) {
 	file, size := OpenToRead(path)
 	return lsm.OpenTable(path, file, size), size
 }
 
-// ReplaceFile gives the file at path the content that makeContent returns,
-// as a whole. Meanwhile the directory that holds the file is locked.
+// ReplaceFile replaces the file at path, as a whole, by what makeContent
+// returns. The directory that holds the file is locked meanwhile, so
+// makeContent may read the old content.
 func ReplaceFile(path string, makeContent func() []byte) {
 	target := followLinks(path)
 	dir, err := os.Open(lsm.DirOf(target))
@@ -61,13 +62,14 @@ func ReplaceFile(path string, makeContent func() []byte) {
 	lsm.Replace(tmp, target, content)
 }
 
-// followLinks also follows a link to a file that is yet to be made.
+// followLinks returns the target of a symlink, which need not exist. Returns
+// any other path unchanged.
 func followLinks(path string) string {
 	target := path
 	for links := 0; links < 40; links++ {
 		link, err := os.Readlink(target)
 		if err != nil {
-			return target // not a link; other errors come back when it is opened
+			return target // not a link; other errors recur when the file is opened
 		}
 		if link[0] != '/' {
 			link = lsm.DirOf(target) + link

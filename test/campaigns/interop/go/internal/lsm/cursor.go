@@ -4,14 +4,14 @@ import "encoding/binary"
 
 var le = binary.LittleEndian
 
-// A cursor walks over bytes that are not to be trusted. What it hands out are
-// pieces of data, so that no length is allocated before it is checked.
+// A cursor reads untrusted bytes. It returns slices of data, so no length is
+// trusted for an allocation before it is checked.
 type cursor struct {
 	file string
-	base uint64 // where data begins in the file
+	base uint64 // the offset of data in the file
 	data []byte
 	pos  int
-	cut  string // the error when data ends too early
+	cut  string // the kind of failure if data ends too early
 }
 
 func (c *cursor) take(n uint64) []byte {
@@ -27,12 +27,12 @@ func (c *cursor) u8() byte    { return c.take(1)[0] }
 func (c *cursor) u32() uint32 { return le.Uint32(c.take(4)) }
 func (c *cursor) u64() uint64 { return le.Uint64(c.take(8)) }
 
-// field reads a byte string behind its length.
+// field reads a length and the byte string that follows it.
 func (c *cursor) field() string { return string(c.take(uint64(c.u32()))) }
 
 func (c *cursor) end(kind string) {
 	if c.pos < len(c.data) {
-		c.fail(c.pos, kind, "bytes behind the end")
+		c.fail(c.pos, kind, "bytes are left after the end")
 	}
 }
 

@@ -16,8 +16,8 @@ type DB struct {
 	mem    MemTable
 	tables []liveTable // in the order of the MANIFEST
 
-	// Nothing is appended to a log that was replayed: log is nil, and
-	// replayed holds its intact records, until ownLog writes them anew.
+	// Nothing is appended to a log that was replayed. Until ownLog writes a
+	// new one, log is nil and replayed holds the intact records.
 	log      *os.File
 	replayed []byte
 
@@ -41,7 +41,7 @@ func OpenDB(dir string) *DB {
 
 // Close does not flush.
 func (db *DB) Close() {
-	db.log.Close() // a nil file does no harm
+	db.log.Close() // closing a nil file is harmless
 	db.lock.Close()
 }
 
@@ -54,18 +54,21 @@ func (db *DB) takeLock() {
 	Check(path, err)
 	err = Lock(db.lock, syscall.LOCK_NB)
 	if err == syscall.EWOULDBLOCK {
-		Fail(path, "another process has the database open")
+		Fail(path, "locked: another process has the database open")
 	}
 	Check(path, err)
 }
 
-// load reads everything before it changes anything, so that a directory that
-// is refused stays as it was.
+// load reads everything before it changes anything, so that a refused
+// directory stays unchanged.
 func (db *DB) load() {
 	contents := readDir(db.dir)
 	isNew := db.loadTables(contents)
 	older := MemTable{}
-	for _, number := range contents.frozen {
+	for i, number := range contents.frozen {
+		if i > 0 && number != contents.frozen[i-1]+1 {
+			Fail(db.path(frozenName(contents.frozen[i-1]+1)), "missing between an older log and a newer one")
+		}
 		db.replay(frozenName(number), false, older)
 		db.nextFrozen = number + 1
 	}
@@ -85,7 +88,7 @@ func (db *DB) loadTables(contents dirContents) (isNew bool) {
 	data, err := os.ReadFile(path)
 	isNew = errors.Is(err, os.ErrNotExist)
 	if isNew && len(contents.tables)+len(contents.frozen) > 0 {
-		Fail(path, "missing, but there is a table or a frozen log")
+		Fail(path, "missing, although there is a table or a frozen log")
 	}
 	if !isNew {
 		Check(path, err)
@@ -102,8 +105,8 @@ func (db *DB) loadTables(contents dirContents) (isNew bool) {
 	return isNew
 }
 
-// openTable holds the table in memory: there may be more tables than files a
-// process may have open.
+// openTable reads the table into memory: there may be more tables than file
+// descriptors.
 func (db *DB) openTable(id uint64) *Table {
 	path := db.path(tableName(id))
 	data, err := os.ReadFile(path)
@@ -112,7 +115,7 @@ func (db *DB) openTable(id uint64) *Table {
 }
 
 func (db *DB) checkOverlap() {
-	level, last, some := 0, "", false // some: there is a last key in the level
+	level, last, some := 0, "", false // last: the last key of the table before it in its level; some: there is one
 	for _, t := range db.tables {
 		if t.level != level {
 			level, some = t.level, false
@@ -121,14 +124,15 @@ func (db *DB) checkOverlap() {
 			continue
 		}
 		if some && t.index[0].key <= last {
-			Fail(db.path(manifestName), "table %d overlaps or precedes the one before it in level %d", t.id, level)
+			Fail(db.path(manifestName), "table %d overlaps or precedes the table before it in level %d", t.id, level)
 		}
 		block := t.block(t.NumBlocks() - 1)
 		last, some = block[len(block)-1].Key, true
 	}
 }
 
-// replay returns the intact records of a log.
+// replay applies the operations of a log to a MemTable and returns the log's
+// intact records. Only the active log may be missing.
 func (db *DB) replay(name string, active bool, into MemTable) []byte {
 	path := db.path(name)
 	data, err := os.ReadFile(path)
@@ -141,7 +145,7 @@ func (db *DB) replay(name string, active bool, into MemTable) []byte {
 	return data[:end]
 }
 
-// orphans returns the tables that are not in the MANIFEST.
+// orphans returns the names of the tables that MANIFEST does not list.
 func (db *DB) orphans(ids []uint64) (names []string) {
 	listed := map[uint64]bool{}
 	for _, t := range db.tables {
@@ -176,7 +180,7 @@ func (db *DB) Commit(ops []Entry) {
 	db.mem.Apply(ops...)
 }
 
-// ownLog opens a log that this process has written itself.
+// ownLog makes sure that the active log was written by this process.
 func (db *DB) ownLog() {
 	if db.log == nil {
 		db.replace(logName, db.replayed)
@@ -191,12 +195,13 @@ func (db *DB) openLog(flags int) {
 	Check(db.path(logName), err)
 }
 
-// Flush moves the MemTable into a table.
+// Flush writes the MemTable to a table and empties it. Does nothing if it is
+// empty.
 func (db *DB) Flush() {
 	if len(db.mem) == 0 {
 		return
 	}
-	db.ownLog() // what was replayed may have a torn tail; a frozen log must not
+	db.ownLog() // a replayed log may have a torn tail; a frozen log must not
 	number := db.freezeLog()
 	full := db.mem
 	db.mem = MemTable{}
@@ -242,7 +247,7 @@ func (db *DB) addTable(mem MemTable) {
 
 func (db *DB) take(next *uint64) uint64 {
 	if *next > math.MaxInt64 {
-		Fail(db.dir, "no number is left for another file")
+		Fail(db.dir, "all file numbers up to 2^63-1 are used up")
 	}
 	*next++
 	return *next - 1

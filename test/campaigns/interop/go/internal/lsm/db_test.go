@@ -41,9 +41,11 @@ func TestOpenRefuses(t *testing.T) {
 		"frozen log without MANIFEST": {"wal-000001.log": nil},
 		"missing table":               {"MANIFEST": manifest("L0 1\n")},
 		"bad table":                   {"MANIFEST": manifest("L0 1\n"), "sst-000001.sst": nil},
-		"overlap":                     {"MANIFEST": manifest("L1 1\nL1 2\n"), "sst-000001.sst": ab, "sst-000002.sst": b},
-		"not in key order":            {"MANIFEST": manifest("L2 1\nL2 2\n"), "sst-000001.sst": b, "sst-000002.sst": a},
+		"overlapping tables":          {"MANIFEST": manifest("L1 1\nL1 2\n"), "sst-000001.sst": ab, "sst-000002.sst": b},
+		"tables not in key order":     {"MANIFEST": manifest("L2 1\nL2 2\n"), "sst-000001.sst": b, "sst-000002.sst": a},
 		"damaged log":                 {"wal.log": damaged},
+		"missing frozen log":          {"MANIFEST": nil, "wal-000001.log": logOf(put("a", "1")), "wal-000003.log": logOf(put("b", "2"))},
+		"foreign bytes over a log":    {"wal.log": append(bytes.Repeat([]byte{0xff}, 20), logOf(put("a", "1"))...)},
 		"torn frozen log":             {"MANIFEST": nil, "wal-000001.log": logOf(put("a", "1"))[:20]},
 	} {
 		files["sst-000009.sst.tmp"] = []byte("stays when the directory is refused")
@@ -53,7 +55,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		for name, data := range files {
 			if got, err := os.ReadFile(dir + "/" + name); err != nil || !bytes.Equal(got, data) {
-				t.Errorf("%s: %s was changed", what, name)
+				t.Errorf("%s: %s has changed", what, name)
 			}
 		}
 	}
@@ -72,7 +74,7 @@ func TestManifestShapes(t *testing.T) {
 	}
 	for _, good := range []string{"", "L0 1\n", "L0 9\nL0 3\nL0 5\nL2 1\nL2 7\nL6 9223372036854775807\n"} {
 		if got := encodeManifest(decodeManifest("MANIFEST", []byte(good))); string(got) != good {
-			t.Errorf("%q becomes %q", good, got)
+			t.Errorf("%q is written back as %q", good, got)
 		}
 	}
 }
@@ -112,7 +114,7 @@ func TestFrozenLogs(t *testing.T) {
 		"MANIFEST":          nil,
 		"wal-1000000.log":   logOf(put("a", "3"), put("b", "3")),
 		"wal-999999.log":    logOf(put("a", "2"), put("c", "2")),
-		"wal-000000.log":    append(logOf(put("c", "1"), put("d", "1")), make([]byte, 50)...),
+		"wal-999998.log":    append(logOf(put("c", "1"), put("d", "1")), make([]byte, 50)...),
 		"wal.log":           logOf(del("b")),
 		"wal-10000000.logx": nil,
 	})
@@ -128,17 +130,17 @@ func TestFlushInterrupted(t *testing.T) {
 	newer, older := []Entry{put("a", "2"), del("b")}, []Entry{put("a", "1"), put("b", "1")}
 	table, log := tableOf(newer...), logOf(newer...)
 	for what, files := range map[string]map[string][]byte{
-		"frozen":       {"MANIFEST": []byte("L0 1\n"), "wal-000002.log": log},
-		"new log made": {"MANIFEST": []byte("L0 1\n"), "wal-000002.log": log, "wal.log": nil},
-		"table there":  {"MANIFEST": []byte("L0 1\n"), "wal-000002.log": log, "sst-000002.sst": table},
-		"table listed": {"MANIFEST": []byte("L0 2\nL0 1\n"), "wal-000002.log": log, "sst-000002.sst": table},
-		"log removed":  {"MANIFEST": []byte("L0 2\nL0 1\n"), "sst-000002.sst": table},
+		"log frozen":      {"MANIFEST": []byte("L0 1\n"), "wal-000002.log": log},
+		"new log created": {"MANIFEST": []byte("L0 1\n"), "wal-000002.log": log, "wal.log": nil},
+		"table written":   {"MANIFEST": []byte("L0 1\n"), "wal-000002.log": log, "sst-000002.sst": table},
+		"table listed":    {"MANIFEST": []byte("L0 2\nL0 1\n"), "wal-000002.log": log, "sst-000002.sst": table},
+		"log removed":     {"MANIFEST": []byte("L0 2\nL0 1\n"), "sst-000002.sst": table},
 	} {
 		files["sst-000001.sst"] = tableOf(older...)
 		db := OpenDB(makeDB(t, files))
 		wantView(t, db, newer...)
 		if contents := readDir(db.dir); len(contents.frozen)+len(contents.temps) > 0 || len(contents.tables) != len(db.tables) {
-			t.Errorf("%s: %+v", what, contents)
+			t.Errorf("%s: files are left: %+v", what, contents)
 		}
 		db.Close()
 	}
@@ -149,7 +151,7 @@ func TestTornTailIsRewritten(t *testing.T) {
 	torn := append(append([]byte(nil), intact...), logOf(put("b", "2"))[:15]...)
 	for _, c := range []struct {
 		change func(db *DB)
-		want   []byte // the log behind it
+		want   []byte // the log after the change
 	}{
 		{func(db *DB) {}, torn},
 		{func(db *DB) { db.Commit([]Entry{put("c", "3")}) }, append(append([]byte(nil), intact...), more...)},
@@ -174,13 +176,13 @@ func TestTornTailIsRewritten(t *testing.T) {
 func TestFrozenLogHasNoTornTail(t *testing.T) {
 	intact := logOf(put("a", "1"))
 	dir := makeDB(t, map[string][]byte{"wal.log": append(append([]byte(nil), intact...), 1, 2, 3)})
-	inTheWay := dir + "/sst-000001.sst.tmp"
+	inTheWay := dir + "/sst-000001.sst.tmp" // a directory, so that the table cannot be written
 	if err := os.Mkdir(inTheWay, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	db := OpenDB(dir)
 	if Try(db.Flush) == nil {
-		t.Error("the table was written")
+		t.Error("the flush did not fail")
 	}
 	db.Close()
 	if log, _ := os.ReadFile(dir + "/wal-000001.log"); !bytes.Equal(log, intact) {
@@ -200,7 +202,7 @@ func TestEmptyFlushAndLock(t *testing.T) {
 	wantNames(t, dir, "LOCK MANIFEST")
 	failure := Try(func() { OpenDB(dir) })
 	if failure == nil || !strings.Contains(failure.Text, "another process") {
-		t.Errorf("opened twice: %v", failure)
+		t.Errorf("a second open: %v, want a failure that names another process", failure)
 	}
 	db.Close()
 	OpenDB(dir).Close()
@@ -217,6 +219,6 @@ func TestLastID(t *testing.T) {
 	defer db.Close()
 	db.Commit([]Entry{put("b", "2")})
 	if Try(db.Flush) == nil {
-		t.Error("an id above 2^63-1 is given out")
+		t.Error("a flush used an id above 2^63-1")
 	}
 }

@@ -21,12 +21,12 @@ const (
 func tableName(id uint64) string      { return fmt.Sprintf(tablePattern, id) }
 func frozenName(number uint64) string { return fmt.Sprintf(frozenPattern, number) }
 
-// dirContents is what a directory holds of a database.
+// dirContents lists the files of a database in a directory.
 type dirContents struct {
 	tables    []uint64
 	frozen    []uint64 // ascending
 	temps     []string
-	highestID uint64 // of a table, temporary or not
+	highestID uint64 // among tables and temporary tables
 }
 
 func readDir(dir string) (d dirContents) {
@@ -59,7 +59,8 @@ func (d *dirContents) add(name string) {
 	}
 }
 
-// numberIn returns the number that pattern makes name of, if there is one.
+// numberIn returns the number that the pattern formats as name, if there is
+// one.
 func numberIn(name, pattern string) (uint64, bool) {
 	digits := strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-.")
 	number, err := strconv.ParseUint(digits, 10, 63)

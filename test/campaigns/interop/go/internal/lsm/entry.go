@@ -5,7 +5,7 @@ const (
 	typeTombstone = 1
 )
 
-// Entry is what is known of a key. A tombstone has no value.
+// Entry is a key with its value or a tombstone. A tombstone has no value.
 type Entry struct {
 	Key, Value string
 	Tombstone  bool
@@ -30,7 +30,7 @@ func appendRecord(b []byte, e Entry) []byte {
 	return append(b, e.Value...)
 }
 
-// appendField writes what cursor.field reads.
+// appendField appends a length and a byte string, which cursor.field reads.
 func appendField(b []byte, s string) []byte {
 	return append(le.AppendUint32(b, uint32(len(s))), s...)
 }
@@ -41,7 +41,7 @@ func (c *cursor) records(count uint32) []Entry {
 		start := c.pos
 		e := c.record()
 		if i > 0 && e.Key <= entries[i-1].Key {
-			c.fail(start, Unsorted, "a key is not greater than the one before it")
+			c.fail(start, Unsorted, "a key is not greater than the key before it")
 		}
 		entries = append(entries, e)
 	}
@@ -53,10 +53,10 @@ func (c *cursor) record() Entry {
 	header := c.take(recordHeader)
 	klen, vlen, kind := uint64(le.Uint32(header)), uint64(le.Uint32(header[4:])), header[8]
 	if kind > typeTombstone {
-		c.fail(start, BadType, "neither a value nor a tombstone")
+		c.fail(start, BadType, "the type of an entry is neither value nor tombstone")
 	}
 	if kind == typeTombstone && vlen != 0 {
-		c.fail(start, BadTombstone, "a tombstone with a value")
+		c.fail(start, BadTombstone, "a tombstone has a value")
 	}
 	body := c.take(klen + vlen)
 	return Entry{string(body[:klen]), string(body[klen:]), kind == typeTombstone}

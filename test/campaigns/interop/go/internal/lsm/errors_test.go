@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// wantKind runs do and compares the name of its error, "" for none.
+// wantKind calls do and compares the kind of its failure; "" means none.
 func wantKind(t *testing.T, what, kind string, do func()) {
 	t.Helper()
 	got := "none"
@@ -19,7 +19,7 @@ func wantKind(t *testing.T, what, kind string, do func()) {
 		kind = "none"
 	}
 	if got != kind {
-		t.Errorf("%s: error %s, want %s", what, got, kind)
+		t.Errorf("%s: failure %s, want %s", what, got, kind)
 	}
 }
 
@@ -54,7 +54,7 @@ func TestDumpErrors(t *testing.T) {
 	}
 }
 
-// table makes a file of blocks, an index of (key, offset, size) and a footer.
+// table returns a file of blocks, an index of (key, offset, size) and a footer.
 func table(blocks []byte, index ...any) []byte {
 	file := le.AppendUint32(append([]byte(nil), blocks...), uint32(len(index)/3))
 	for i := 0; i < len(index); i += 3 {
@@ -105,7 +105,7 @@ func TestTableOpenErrors(t *testing.T) {
 		{"small block before overlap", BadBlock, table(zeros, "a", 10, 13, "b", 0, 12)},
 		{"overlap", IndexOutOfRange, table(zeros, "a", 0, 14, "b", 13, 13)},
 		{"block in the index", IndexOutOfRange, table(zeros, "a", 52, 13)},
-		{"block behind the file", IndexOutOfRange, table(zeros, "a", 1000, 13)},
+		{"block after the end of the file", IndexOutOfRange, table(zeros, "a", 1000, 13)},
 		{"block end wraps", IndexOutOfRange, table(zeros, "a", 20, -10)},
 	} {
 		wantKind(t, c.what, c.kind, func() { open(c.data) })
@@ -115,7 +115,7 @@ func TestTableOpenErrors(t *testing.T) {
 func TestBlockErrors(t *testing.T) {
 	for _, c := range []struct {
 		kind, data string
-		next       string // the index key behind the block, if any
+		next       string // the next index key, if any
 	}{
 		{"", "02000000" + recordA + tombB, "c"},
 		{BadBlock, "00000000" + recordA, ""},
@@ -153,7 +153,7 @@ func TestDamagedTablesNeverCrash(t *testing.T) {
 		for _, flip := range []byte{1, 0x80, 0xff} {
 			data := append([]byte(nil), whole...)
 			data[n] ^= flip
-			Try(readAll(data)) // any failure will do; another panic ends the test
+			Try(readAll(data)) // it may fail, but any other panic ends the test
 		}
 	}
 }
@@ -189,7 +189,7 @@ func TestBatchErrors(t *testing.T) {
 		many[i] = large
 	}
 	if Try(func() { encodeBatch("wal.log", many) }) == nil {
-		t.Error("a batch above 2^32-1 bytes is not refused")
+		t.Error("a batch over 2^32-1 bytes is not refused")
 	}
 }
 
@@ -205,16 +205,16 @@ func TestLogEnds(t *testing.T) {
 	badBatch := unhex("05000000 00000000 00000000 00")
 	le.PutUint32(badBatch[4:], crc32.ChecksumIEEE(badBatch[8:]))
 	longer := flip(one, 0)
-	longer[0] = 200 // its len is damaged, its batch is whole
+	longer[0] = 200 // a damaged length before a whole batch
 	for _, c := range []struct {
 		what           string
 		data           []byte
-		active, frozen int // operations that are read, -1 for damage
+		active, frozen int // the number of operations that are read, -1 for damage
 	}{
 		{"nothing", nil, 0, 0},
 		{"two records", join(one, two), 3, 3},
-		{"zeros behind", join(one, make([]byte, 100)), 1, 1},
-		{"a few zeros behind", join(one, make([]byte, 3)), 1, 1},
+		{"zeros after a record", join(one, make([]byte, 100)), 1, 1},
+		{"a few zeros after a record", join(one, make([]byte, 3)), 1, 1},
 		{"zeros, then junk", join(one, make([]byte, 20), []byte("junk")), 1, -1},
 		{"zeros, then a record", join(one, make([]byte, 20), two), -1, -1},
 		{"an empty batch", join(encodeLogRecord("", nil), one), 1, 1},
@@ -223,11 +223,11 @@ func TestLogEnds(t *testing.T) {
 		{"bad CRC at the end", join(one, flip(two, 4)), 1, -1},
 		{"bad CRC before a record", join(one, flip(two, 4), one), -1, -1},
 		{"bad payload before a record", join(flip(one, 16), two), -1, -1},
-		{"damaged len at the end", join(two, longer), 2, -1},
-		{"damaged len before a record", join(longer, two), -1, -1},
+		{"damaged length at the end", join(two, longer), 2, -1},
+		{"damaged length before a record", join(longer, two), -1, -1},
 		{"good CRC, bad batch", join(one, badBatch), -1, -1},
-		{"record inside a value that is cut off",
-			encodeLogRecord("", []Entry{put("k", string(one)+"more")})[:8+14+len(one)], 0, -1},
+		{"record inside a truncated value",
+			encodeLogRecord("", []Entry{put("k", string(one)+"more")})[:8+14+len(one)], -1, -1},
 	} {
 		for _, active := range []bool{true, false} {
 			want, got := c.frozen, -1
@@ -266,7 +266,7 @@ func TestLogCutAnywhere(t *testing.T) {
 	}
 }
 
-// nested returns records with a wrong CRC, one in the value of the other.
+// nested returns records with wrong CRCs, each in the value of the next.
 func nested(depth int) []byte {
 	var data []byte
 	for i := 0; i < depth; i++ {
@@ -277,6 +277,6 @@ func nested(depth int) []byte {
 }
 
 func TestLogSearchGivesUp(t *testing.T) {
-	wantKind(t, "few sums", "", func() { readLog("wal.log", nested(10), true) })
-	wantKind(t, "many sums", Damaged, func() { readLog("wal.log", nested(30), true) })
+	wantKind(t, "few CRCs to compute", "", func() { readLog("wal.log", nested(10), true) })
+	wantKind(t, "many CRCs to compute", Damaged, func() { readLog("wal.log", nested(30), true) })
 }

@@ -1,7 +1,7 @@
 // Package lsm reads and writes the files that formats.md describes.
 //
-// A fault of the input or the disk always ends the run, so functions do not
-// return it: they panic with a *Failure, which Try turns into an error.
+// A fault of the input or the disk always ends the run. So functions do not
+// return it: they panic with a *Failure, which Try recovers.
 package lsm
 
 import (
@@ -10,8 +10,8 @@ import (
 	"os"
 )
 
-// The names formats.md gives to what can be wrong with a file. Damaged is a
-// log that is refused, for which it has no name.
+// The kinds of failure, as formats.md names them. Damaged stands for a log
+// that is refused, which formats.md does not name.
 const (
 	Short           = "Short"
 	BadMagic        = "BadMagic"
@@ -24,16 +24,16 @@ const (
 	Damaged         = "Damaged"
 )
 
-// Failure is what ended a run.
+// Failure is the fault that ended a run.
 type Failure struct {
 	File string
-	Kind string // one of the names above, or ""
+	Kind string // one of the kinds above, or ""
 	Text string
 }
 
 func (f *Failure) Error() string { return f.File + ": " + f.Text }
 
-// Fail reports a fault that has no name.
+// Fail panics with a failure that has no kind.
 func Fail(file, format string, args ...any) {
 	panic(&Failure{File: file, Text: fmt.Sprintf(format, args...)})
 }
@@ -42,8 +42,8 @@ func failAt(file string, offset uint64, kind, detail string) {
 	panic(&Failure{file, kind, fmt.Sprintf("offset %d: %s: %s", offset, kind, detail)})
 }
 
-// Check fails if there is an error. The file names in the errors of package
-// os are left out: they may be temporary ones.
+// Check panics with a failure if err is not nil. It leaves out the file names
+// in the errors of package os, which may be those of temporary files.
 func Check(file string, err error) {
 	var path *os.PathError
 	var link *os.LinkError
@@ -58,7 +58,7 @@ func Check(file string, err error) {
 	}
 }
 
-// Try returns the failure of do, or nil.
+// Try calls do and returns the failure that it panics with, or nil.
 func Try(do func()) (failure *Failure) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// DirOf is everything up to the last slash. Unlike filepath.Dir it does not
-// resolve "..", which may stand behind a symlink.
+// DirOf returns the path up to and including the last slash, or "./". Unlike
+// filepath.Dir it does not resolve "..", which may follow a symlink.
 func DirOf(path string) string {
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
 		return path[:i+1]
@@ -17,7 +17,7 @@ func DirOf(path string) string {
 	return "./"
 }
 
-// SyncDir makes changed names durable.
+// SyncDir makes the names in a directory durable.
 func SyncDir(dir string) {
 	f, err := os.Open(dir)
 	Check(dir, err)
@@ -25,9 +25,9 @@ func SyncDir(dir string) {
 	Check(dir, f.Sync())
 }
 
-// Replace fills tmp, and gives it the name path once it is on the disk.
+// Replace writes data to tmp and, once it is durable, renames tmp to path.
 func Replace(tmp *os.File, path string, data []byte) {
-	defer os.Remove(tmp.Name()) // does nothing when all went well
+	defer os.Remove(tmp.Name()) // fails harmlessly after the rename
 	defer tmp.Close()
 	_, err := tmp.Write(data)
 	Check(path, err)
@@ -36,7 +36,7 @@ func Replace(tmp *os.File, path string, data []byte) {
 	SyncDir(DirOf(path))
 }
 
-// Lock takes an exclusive flock. It waits unless flags has LOCK_NB.
+// Lock takes an exclusive flock. Blocks unless flags contains LOCK_NB.
 func Lock(f *os.File, flags int) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|flags)
@@ -46,7 +46,7 @@ func Lock(f *os.File, flags int) error {
 	}
 }
 
-// makeDirs makes a directory and its parents, durably.
+// makeDirs creates a directory and its missing parents durably.
 func makeDirs(dir string) {
 	_, err := os.Stat(dir)
 	if err == nil {

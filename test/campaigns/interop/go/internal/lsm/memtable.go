@@ -7,7 +7,7 @@ const dumpMagic = "MMT1"
 // MemTable holds the latest entry of every key.
 type MemTable map[string]Entry
 
-// Apply sets entries in order.
+// Apply applies entries in order: a later entry of the same key wins.
 func (m MemTable) Apply(entries ...Entry) {
 	for _, e := range entries {
 		m[e.Key] = e
@@ -24,7 +24,7 @@ func (m MemTable) Sorted() []Entry {
 	return entries
 }
 
-// SizeBytes is the length of the dump.
+// SizeBytes returns the length of the dump.
 func (m MemTable) SizeBytes() uint64 {
 	size := uint64(8)
 	for _, e := range m {

@@ -2,10 +2,10 @@ package lsm
 
 import "io"
 
-// Source yields entries in ascending key order, and false behind the last.
+// Source yields entries in ascending key order, and false after the last one.
 type Source func() (e Entry, ok bool)
 
-// SliceSource yields entries that are in order already.
+// SliceSource yields the given entries, which must be in order.
 func SliceSource(entries []Entry) Source {
 	return func() (e Entry, ok bool) {
 		if len(entries) == 0 {
@@ -16,7 +16,7 @@ func SliceSource(entries []Entry) Source {
 	}
 }
 
-// Merge yields every key once, as the first of the sources has it.
+// Merge yields every key once, with the entry of the first source that has it.
 func Merge(sources []Source) Source {
 	heads := make([]Entry, len(sources))
 	live := make([]bool, len(sources))
@@ -38,8 +38,8 @@ func Merge(sources []Source) Source {
 	}
 }
 
-// WriteMerge writes the merge stream of sources, the newest first. Output
-// that cannot be written is the business of w.
+// WriteMerge writes the merge stream of sources, ordered from newest to
+// oldest. It ignores the errors of w, which must report them itself.
 func WriteMerge(w io.Writer, sources []Source, dropTombstones bool) {
 	next := Merge(sources)
 	var b []byte

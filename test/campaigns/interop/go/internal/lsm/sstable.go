@@ -15,13 +15,13 @@ const (
 	minBlockSize = 13
 )
 
-// BuildTable makes a table of entries in ascending key order. The name is
-// only for the failure.
+// BuildTable returns a table of entries, which must be in ascending key
+// order. The file name is only for a failure.
 func BuildTable(file string, entries []Entry, target uint64) []byte {
 	b := tableBuilder{target: target}
 	for i, e := range entries {
 		if i > 0 && e.Key <= entries[i-1].Key {
-			failAt(file, uint64(len(b.file)), Unsorted, "a key is not greater than the one before it")
+			failAt(file, uint64(len(b.file)), Unsorted, "a key is not greater than the key before it")
 		}
 		b.add(e)
 	}
@@ -31,10 +31,10 @@ func BuildTable(file string, entries []Entry, target uint64) []byte {
 type tableBuilder struct {
 	target   uint64
 	file     []byte
-	start    int    // of the running block
-	count    uint32 // of its records
+	start    int    // the offset of the current block
+	count    uint32 // the number of its records
 	firstKey string
-	index    []byte // without its count
+	index    []byte // without the number of blocks
 	blocks   uint32
 }
 
@@ -75,13 +75,13 @@ func (b *tableBuilder) finish() []byte {
 	return append(file, tableMagic...)
 }
 
-// Footer is the last 32 bytes of a table.
+// Footer holds the last 32 bytes of a table.
 type Footer struct {
 	IndexOffset, IndexSize, NumBlocks uint64
 	MagicOK                           bool
 }
 
-// ReadFooter checks nothing but the size of the file.
+// ReadFooter reads the footer. It checks only the size of the file.
 func ReadFooter(file string, r io.ReaderAt, size uint64) Footer {
 	if size < minTableSize {
 		failAt(file, size, Short, "too short for a table")
@@ -90,7 +90,7 @@ func ReadFooter(file string, r io.ReaderAt, size uint64) Footer {
 	return Footer{c.u64(), c.u64(), c.u64(), string(c.take(8)) == tableMagic}
 }
 
-// Table is an open table. Its blocks are read when they are needed.
+// Table is an open table. It reads blocks when they are needed.
 type Table struct {
 	file  string
 	r     io.ReaderAt
@@ -119,7 +119,7 @@ func OpenTable(file string, r io.ReaderAt, size uint64) *Table {
 func readIndex(c *cursor, blocks uint64) []indexEntry {
 	n := c.u32()
 	if uint64(n) != blocks {
-		c.fail(0, BadBlock, "index and footer disagree on the number of blocks")
+		c.fail(0, BadBlock, "the index and the footer disagree on the number of blocks")
 	}
 	var index []indexEntry
 	for ; n > 0; n-- {
@@ -130,8 +130,8 @@ func readIndex(c *cursor, blocks uint64) []indexEntry {
 	return index
 }
 
-// checkIndex goes over the whole index once for each check, because the order
-// of the checks decides which error is reported.
+// checkIndex makes each check over the whole index before the next check:
+// formats.md fixes the order of the checks, which decides the error.
 func checkIndex(file string, index []indexEntry, limit uint64) {
 	for i := 1; i < len(index); i++ {
 		if index[i].key <= index[i-1].key {
@@ -158,15 +158,15 @@ func (t *Table) block(i int) []Entry {
 	c := readAt(t.file, t.r, t.index[i].offset, t.index[i].size)
 	count := c.u32()
 	if count == 0 {
-		c.fail(0, BadBlock, "a block without records")
+		c.fail(0, BadBlock, "the block has no records")
 	}
 	entries := c.records(count)
 	c.end(BadBlock)
 	if entries[0].Key != t.index[i].key {
-		c.fail(0, BadBlock, "the first key of a block is not its index key")
+		c.fail(0, BadBlock, "the first key of the block is not its index key")
 	}
 	if i+1 < len(t.index) && entries[count-1].Key >= t.index[i+1].key {
-		c.fail(0, Unsorted, "the last key of a block is not below the next index key")
+		c.fail(0, Unsorted, "the last key of the block is not below the next index key")
 	}
 	return entries
 }
@@ -202,7 +202,7 @@ func (t *Table) Entries() Source {
 	}
 }
 
-// readAt reads a part of a table that was checked to lie within the file.
+// readAt reads a part of a table, which must lie within the file.
 func readAt(file string, r io.ReaderAt, offset, size uint64) *cursor {
 	data := make([]byte, size)
 	_, err := io.ReadFull(io.NewSectionReader(r, int64(offset), int64(size)), data)

@@ -55,7 +55,7 @@ func TestDumpVectors(t *testing.T) {
 	dump := EncodeDump(goldenM())
 	wantSum(t, "dump of M", dump, 1905, "8c9c6bb8703c2267551bf490710bc09b682e967eb5683db39cb5e0da21aa315a")
 	if again := EncodeDump(DecodeDump("m.mt", dump)); !bytes.Equal(again, dump) {
-		t.Error("the dump of M changes when it is read and written")
+		t.Error("the dump of M changes when it is decoded and encoded")
 	}
 	small := MemTable{}
 	small.Apply(put("alpha", "first"), del("beta"))

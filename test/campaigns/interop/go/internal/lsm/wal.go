@@ -8,7 +8,7 @@ import (
 
 const logHeader = 8
 
-// encodeBatch makes a write batch: a value is a Put, a tombstone a Delete.
+// encodeBatch encodes a write batch: a value is a Put, a tombstone a Delete.
 func encodeBatch(file string, ops []Entry) []byte {
 	size := uint64(4)
 	for _, op := range ops {
@@ -44,7 +44,7 @@ func decodeBatch(data []byte) (ops []Entry, failure *Failure) {
 func (c *cursor) operation() (op Entry) {
 	kind := c.u8()
 	if kind > typeTombstone {
-		c.fail(c.pos-1, BadType, "neither Put nor Delete")
+		c.fail(c.pos-1, BadType, "the type of an operation is neither Put nor Delete")
 	}
 	op.Tombstone = kind == typeTombstone
 	op.Key = c.field()
@@ -61,8 +61,9 @@ func encodeLogRecord(file string, ops []Entry) []byte {
 	return append(record, payload...)
 }
 
-// readLog returns the operations of a log and where its intact records end.
-// Only the active log may have a torn tail behind them.
+// readLog returns the operations of a log and the offset at which its intact
+// records end. Only the active log may have a torn tail after them. A tail that
+// holds an intact record is refused, as nothing here would keep it.
 func readLog(file string, data []byte, active bool) (ops []Entry, end int) {
 	for {
 		payload, crc := logPayload(data[end:])
@@ -71,21 +72,22 @@ func readLog(file string, data []byte, active bool) (ops []Entry, end int) {
 		}
 		batch, failure := decodeBatch(payload)
 		if failure != nil {
-			failAt(file, uint64(end), Damaged, "a good CRC around a bad batch: "+failure.Text)
+			failAt(file, uint64(end), Damaged, "the CRC matches, but the batch is bad: "+failure.Text)
 		}
 		ops = append(ops, batch...)
 		end += logHeader + len(payload)
 	}
 	tail := data[end:]
 	clean := len(bytes.TrimLeft(tail, "\x00")) == 0
-	torn := !clean && active && (runsBeyondEnd(tail) || !intactRecordLater(tail, len(data)))
+	torn := !clean && active && !intactRecordLater(tail, len(data))
 	if !clean && !torn {
-		failAt(file, uint64(end), Damaged, "neither a record nor the end of the log")
+		failAt(file, uint64(end), Damaged, "found neither an intact record nor the end of the log")
 	}
 	return ops, end
 }
 
-// logPayload returns nil if no record starts here that ends within data.
+// logPayload returns the payload and the CRC of the record at the start of
+// data. The payload is nil if there is no record that ends within data.
 func logPayload(data []byte) (payload []byte, crc uint32) {
 	if len(data) < logHeader {
 		return nil, 0
@@ -97,21 +99,9 @@ func logPayload(data []byte) (payload []byte, crc uint32) {
 	return data[logHeader : logHeader+size], le.Uint32(data[4:])
 }
 
-// runsBeyondEnd tells whether the record at the start of tail, and the batch
-// in it, are both cut off by the end of the file.
-func runsBeyondEnd(tail []byte) bool {
-	if len(tail) < logHeader {
-		return true
-	}
-	if uint64(le.Uint32(tail)) <= uint64(len(tail)-logHeader) {
-		return false
-	}
-	_, failure := decodeBatch(tail[logHeader:])
-	return failure != nil && failure.Kind == Short
-}
-
-// intactRecordLater looks for an intact record behind the start of tail. When
-// it has summed too much it gives up and assumes one.
+// intactRecordLater reports whether an intact record starts in tail after its
+// first byte. It gives up and reports true when it has computed CRCs over too
+// many bytes.
 func intactRecordLater(tail []byte, fileSize int) bool {
 	summed := 0
 	for at := 1; at < len(tail); at++ {

@@ -27,7 +27,7 @@ fn run(args: &Args) -> Result<()> {
     let db = Database::open(Path::new(dir))?;
     let mut session = Session { db, out: stdout()?, line: 0 };
     let done = session.run();
-    // What stood before an error is durable too.
+    // Commit after an error too: the lines before it must be durable.
     done.and(session.db.commit())
 }
 
@@ -38,7 +38,7 @@ struct Session {
 }
 
 impl Session {
-    /// The lines of one chunk are committed together, before more input is waited for.
+    /// Runs all lines of the input. Commits the lines of one chunk together, before it blocks on more input.
     fn run(&mut self) -> Result<()> {
         let mut input = stdin()?;
         let mut chunk = vec![0; CHUNK];
@@ -76,7 +76,7 @@ impl Session {
             [b"FLUSH"] => self.db.flush(),
             [b"DUMP"] => self.db.dump(true, &mut self.out),
             [b"DUMP_WITH_TOMBS"] => self.db.dump(false, &mut self.out),
-            _ => Err(Error::at_line(self.line, "not a command with its words")).at(Path::new("stdin")),
+            _ => Err(Error::at_line(self.line, "unknown command or wrong number of words")).at(Path::new("stdin")),
         }
     }
 }

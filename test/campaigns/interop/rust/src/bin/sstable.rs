@@ -39,7 +39,7 @@ fn run(args: &Args) -> Result<()> {
 
 fn build_file(input: &Path, output: &Path, block_size: u32) -> Result<()> {
     if is_same(input, output) {
-        return Err(Error::Usage("IN and OUT are the same file".to_string())).at(output);
+        return Err(Error::Usage("OUT is the same file as IN".to_string())).at(output);
     }
     let target = Target::lock(output)?;
     let bytes = fs::read(input).at(input)?;

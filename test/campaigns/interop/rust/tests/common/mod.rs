@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers that the tests share.
 #![allow(dead_code)]
 
 use lsm_peer::dump::MemTable;
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A directory that is gone after the test.
+/// A directory that is removed after the test.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -69,7 +69,7 @@ pub fn bulk(n: u32) -> MemTable {
     table
 }
 
-/// The MemTable the vectors call M.
+/// The MemTable M of the golden vectors.
 pub fn m() -> MemTable {
     let mut table = bulk(100);
     table.set(b"key50", Some(b"REPLACED"));
@@ -83,7 +83,7 @@ pub fn sst(table: &MemTable, target: u32) -> Vec<u8> {
     build(table.iter(), target).unwrap()
 }
 
-/// One record, also a bad one.
+/// Encodes a record, which may be invalid.
 pub fn record(klen: u32, vlen: u32, kind: u8, bytes: &[u8]) -> Vec<u8> {
     [&klen.to_le_bytes()[..], &vlen.to_le_bytes()[..], &[kind], bytes].concat()
 }
