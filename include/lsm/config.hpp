@@ -8,7 +8,7 @@
 #error "lsm needs a POSIX system"
 #endif
 
-static_assert(sizeof(void*) >= 8, "lsm needs a 64-bit system: sizes of files are sizes in memory");
+static_assert(sizeof(void*) >= 8, "lsm needs a 64-bit system: file sizes must fit into std::size_t");
 
-// Marks what runs only when something went wrong, to keep it out of the way of what runs always.
+// Marks functions that run only after an error. The compiler keeps them out of line, away from the hot code.
 #define LSM_COLD __attribute__((cold, noinline))

@@ -5,8 +5,8 @@
 
 #include <lsm/core/bytes.hpp>
 
-/// Forward declarations of the public templates. All default template arguments, and the names of the instantiations
-/// that most programs use, stand here and nowhere else.
+/// Forward declarations of the public templates, with all their default template arguments, and the names of the
+/// instantiations that most programs use.
 namespace lsm {
 
 template <class Key = bytes, class Value = bytes, class Alloc = std::allocator<std::byte>>

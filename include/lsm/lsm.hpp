@@ -1,6 +1,6 @@
 #pragma once
 
-/// All of lsm that most programs want. Beside it: lsm/db/repair.hpp, lsm/io/memory_file_system.hpp,
+/// Includes all that most programs need. Not included: lsm/db/repair.hpp, lsm/io/memory_file_system.hpp and
 /// lsm/io/simulated_file_system.hpp.
 
 #include <lsm/cache/block_cache.hpp>

@@ -5,40 +5,40 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/entry_list.hpp"
 #include "support/random_keys.hpp"
+#include "support/raw_bytes.hpp"
 #include "support/results.hpp"
 #include "support/seed.hpp"
-#include "support/vector_cursor.hpp"
 
 using lsm::bytes;
 using lsm::bytes_view;
 using lsm::entry_type;
 using lsm::entry_view;
 using lsm::errc;
+using lsm::test::entry_list;
 using lsm::test::must;
 using lsm::test::must_fail;
-using lsm::test::owned_entry;
+using lsm::test::u32;
 using namespace lsm::detail;
 
 namespace {
 
-bytes u32(std::uint32_t value) {
-    bytes out;
-    append_le(out, value);
-    return out;
-}
-
-bytes batch_of(const std::vector<owned_entry>& operations) {
+bytes batch_of(const entry_list& operations) {
     bytes out = u32(static_cast<std::uint32_t>(operations.size()));
-    for (const auto& operation : operations) append_batch_operation(out, operation.key, operation.view());
+    for (const auto& operation : operations)
+        append_batch_operation(out, operation.first, lsm::test::view_of(operation.second));
     return out;
 }
 
-std::vector<owned_entry> operations_of(batch_reader& batch) {
-    std::vector<owned_entry> out;
+entry_list operations_of(batch_reader& batch) {
+    entry_list out;
     bytes_view key;
     entry_view entry;
-    while (batch.next(key, entry)) out.push_back({bytes(key), bytes(entry.value), entry.type});
+    while (batch.next(key, entry)) {
+        REQUIRE((!entry.tombstone() || entry.value.empty()));
+        out.emplace_back(key, lsm::test::value_of(entry));
+    }
     return out;
 }
 
@@ -48,8 +48,8 @@ std::optional<errc> defect_of(bytes_view raw) {
     return checked.error().code;
 }
 
-owned_entry put(bytes key, bytes value) { return {std::move(key), std::move(value), entry_type::value}; }
-owned_entry del(bytes key) { return {std::move(key), "", entry_type::tombstone}; }
+entry_list::value_type put(bytes key, bytes value) { return {std::move(key), std::move(value)}; }
+entry_list::value_type del(bytes key) { return {std::move(key), lsm::test::deleted}; }
 
 const bytes no_bytes;
 const bytes type_put(1, '\0');
@@ -67,12 +67,12 @@ TEST_CASE("write batch: is laid out as the format page says") {
     CHECK(batch_of({}) == bytes(4, '\0'));
 }
 
-TEST_CASE("write batch: random operations come back in order") {
+TEST_CASE("write batch: random operations are read back in order") {
     const auto seed = lsm::test::seed_or(30);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
     for (int round = 0; round < 300; ++round) {
-        std::vector<owned_entry> operations(random() % 12);
+        entry_list operations(random() % 12);
         for (auto& operation : operations) {
             const bytes key = lsm::test::random_key(random);
             operation = random() % 3 == 0 ? del(key) : put(key, lsm::test::random_value(random));
@@ -99,7 +99,7 @@ TEST_CASE("write batch: keys and values are views of the batch") {
     REQUIRE_FALSE(batch.next(key, entry));
 }
 
-TEST_CASE("write batch: a delete behind a put has no value") {
+TEST_CASE("write batch: a delete after a put has no value") {
     const bytes raw = batch_of({put("a", "1"), del("b")});
     batch_reader batch(raw);
     bytes_view key;
@@ -110,8 +110,8 @@ TEST_CASE("write batch: a delete behind a put has no value") {
     CHECK(entry == entry_view{entry_type::tombstone, ""});
 }
 
-TEST_CASE("write batch: cut off anywhere it is short") {
-    const std::vector<owned_entry> operations = {put("key", "value"), del("other"), put("", ""), put("z", "1")};
+TEST_CASE("write batch: a batch that is cut off anywhere is short") {
+    const entry_list operations = {put("key", "value"), del("other"), put("", ""), put("z", "1")};
     const bytes raw = batch_of(operations);
     for (std::size_t size = 0; size < raw.size(); ++size) {
         INFO("size " << size);
@@ -119,7 +119,7 @@ TEST_CASE("write batch: cut off anywhere it is short") {
         const auto failure = must_fail(check_batch(cut));
         REQUIRE(failure.code == errc::short_input);
 
-        // What came before the cut was read, and reading on after the defect gives nothing.
+        // The operations before the cut are read, and none after the defect.
         batch_reader batch(cut);
         const auto intact = operations_of(batch);
         REQUIRE(intact.size() < operations.size());
@@ -143,7 +143,7 @@ TEST_CASE("write batch: every type above 1 is bad") {
     }
 }
 
-TEST_CASE("write batch: bytes behind the last operation are refused") {
+TEST_CASE("write batch: bytes after the last operation are refused") {
     for (const bytes& tail : {bytes(1, '\0'), bytes("x"), batch_of({put("a", "1")})}) {
         CHECK(defect_of(batch_of({}) + tail) == errc::trailing_bytes);
         CHECK(defect_of(batch_of({put("a", "1")}) + tail) == errc::trailing_bytes);
@@ -151,7 +151,7 @@ TEST_CASE("write batch: bytes behind the last operation are refused") {
     }
 }
 
-TEST_CASE("write batch: trailing bytes are told only after the last operation") {
+TEST_CASE("write batch: trailing bytes are reported only after the last operation") {
     const bytes raw = batch_of({put("a", "1")}) + "x";
     batch_reader batch(raw);
     CHECK_FALSE(batch.defect());
@@ -159,21 +159,21 @@ TEST_CASE("write batch: trailing bytes are told only after the last operation") 
     CHECK(batch.defect() == errc::trailing_bytes);
 }
 
-TEST_CASE("write batch: the first defect in field order is the one reported") {
-    // The type is there but nothing else, and it is bad.
+TEST_CASE("write batch: the first defect in field order is reported") {
+    // A bad type, and then the end.
     CHECK(defect_of(u32(1) + "\2") == errc::bad_type);
-    // A bad type in front of a key length that cannot be.
+    // A bad type before a key length that is too large.
     CHECK(defect_of(u32(1) + "\2" + u32(0xffffffff)) == errc::bad_type);
-    // A key that is cut off in front of an operation of a bad type.
+    // A key length that is too large before an operation with a bad type.
     CHECK(defect_of(u32(2) + type_put + u32(100) + "a" + u32(0) + "\2") == errc::short_input);
-    // A count that promises more than there is.
+    // A count that is greater than the number of operations.
     CHECK(defect_of(u32(2) + type_delete + u32(1) + "a") == errc::short_input);
-    // No count.
+    // No complete count.
     CHECK(defect_of(no_bytes) == errc::short_input);
     CHECK(defect_of("\2\2\2") == errc::short_input);
 }
 
-TEST_CASE("write batch: lengths that cannot be are short") {
+TEST_CASE("write batch: lengths beyond the end of the batch are short") {
     CHECK(defect_of(u32(1) + type_put + u32(0xffffffff) + "key") == errc::short_input);
     CHECK(defect_of(u32(1) + type_delete + u32(0xffffffff) + "key") == errc::short_input);
     CHECK(defect_of(u32(1) + type_put + u32(1) + "k" + u32(0xffffffff) + "v") == errc::short_input);
@@ -181,11 +181,11 @@ TEST_CASE("write batch: lengths that cannot be are short") {
     CHECK(defect_of(u32(0xffffffff) + type_delete + u32(0)) == errc::short_input);
 }
 
-TEST_CASE("write batch: a delete takes no value length") {
+TEST_CASE("write batch: a delete has no value length") {
     CHECK(defect_of(u32(1) + type_delete + u32(1) + "a" + u32(0)) == errc::trailing_bytes);
 }
 
-TEST_CASE("write batch: garbage that is a batch is written back as it was") {
+TEST_CASE("write batch: random changes that are accepted are encoded to the same bytes") {
     const auto seed = lsm::test::seed_or(31);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -204,8 +204,8 @@ TEST_CASE("write batch: garbage that is a batch is written back as it was") {
     CHECK(accepted > 0);
 }
 
-TEST_CASE("write batch: operations are read without the count in front of them") {
-    const std::vector<owned_entry> operations{put("a", "1"), del("a"), put("", "")};
+TEST_CASE("write batch: operations are read from bytes that do not begin with the count") {
+    const entry_list operations{put("a", "1"), del("a"), put("", "")};
     const bytes raw = batch_of(operations).substr(batch_header_bytes);
     batch_reader all(raw, 3);
     CHECK(all.left() == 3);
@@ -214,7 +214,7 @@ TEST_CASE("write batch: operations are read without the count in front of them")
     CHECK(all.offset() == raw.size());
 
     batch_reader fewer(raw, 2);
-    CHECK(operations_of(fewer) == std::vector<owned_entry>{put("a", "1"), del("a")});
+    CHECK(operations_of(fewer) == entry_list{put("a", "1"), del("a")});
     CHECK(fewer.defect() == errc::trailing_bytes);
 
     batch_reader more(raw, 4);

@@ -11,7 +11,7 @@
 using lsm::bytes;
 using lsm::bytes_view;
 
-TEST_CASE("bytes: compare as unsigned bytes with a prefix first") {
+TEST_CASE("bytes: strings compare by unsigned bytes and a prefix is less than the longer string") {
     const auto seed = lsm::test::seed_or(20);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/random_keys.hpp"
 #include "support/seed.hpp"
 
 using lsm::bytes_view;
@@ -19,8 +20,8 @@ TEST_CASE("coding: integers are little-endian") {
     CHECK(out == std::string("\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"));
 }
 
-TEMPLATE_TEST_CASE("coding: integers come back from any alignment", "", std::uint8_t, std::uint16_t, std::uint32_t,
-                   std::uint64_t) {
+TEMPLATE_TEST_CASE("coding: integers are stored and loaded at any alignment", "", std::uint8_t, std::uint16_t,
+                   std::uint32_t, std::uint64_t) {
     const auto seed = lsm::test::seed_or(10);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -37,11 +38,33 @@ TEMPLATE_TEST_CASE("coding: integers come back from any alignment", "", std::uin
     }
 }
 
-TEST_CASE("coding: byte_swapped turns the bytes round") {
+TEST_CASE("coding: byte_swapped reverses the bytes") {
     STATIC_REQUIRE(byte_swapped(std::uint8_t{0x12}) == 0x12);
     STATIC_REQUIRE(byte_swapped(std::uint16_t{0x1234}) == 0x3412);
     STATIC_REQUIRE(byte_swapped(std::uint32_t{0x12345678}) == 0x78563412);
     STATIC_REQUIRE(byte_swapped(std::uint64_t{0x0123456789abcdef}) == 0xefcdab8967452301);
+}
+
+TEST_CASE("coding: leading_number is the first eight bytes padded with zeros") {
+    CHECK(leading_number("") == 0);
+    CHECK(leading_number("\x01") == 0x0100000000000000);
+    CHECK(leading_number("\xfe\x02\x03") == 0xfe02030000000000);
+    CHECK(leading_number("\x01\x02\x03\x04\x05\x06\x07") == 0x0102030405060700);
+    CHECK(leading_number("\x01\x02\x03\x04\x05\x06\x07\xff") == 0x01020304050607ff);
+    CHECK(leading_number("\x01\x02\x03\x04\x05\x06\x07\x08\x09") == 0x0102030405060708);
+}
+
+TEST_CASE("coding: strings with different leading numbers compare as the numbers do") {
+    const auto seed = lsm::test::seed_or(11);
+    INFO("seed " << seed);
+    std::mt19937_64 random(seed);
+    for (int i = 0; i < 20000; ++i) {
+        const auto a = lsm::test::random_key(random);
+        const auto b = lsm::test::random_key(random);
+        const auto left = leading_number(a);
+        const auto right = leading_number(b);
+        if (left != right) REQUIRE((left < right) == (a < b));
+    }
 }
 
 TEST_CASE("field_reader: reads fields in order and counts them") {
@@ -60,7 +83,7 @@ TEST_CASE("field_reader: reads fields in order and counts them") {
     CHECK(fields.left() == 1);
 }
 
-TEST_CASE("field_reader: a read of more than is left moves nothing") {
+TEST_CASE("field_reader: a read of more bytes than are left changes nothing") {
     const std::string in(7, 'x');
     field_reader fields(in);
     std::uint64_t wide = 5;
@@ -76,7 +99,7 @@ TEST_CASE("field_reader: a read of more than is left moves nothing") {
     CHECK(text == in);
 }
 
-TEST_CASE("field_reader: at the end only pieces of no bytes can be read") {
+TEST_CASE("field_reader: at the end only zero bytes can be read") {
     field_reader fields{bytes_view()};
     std::uint8_t small = 0;
     bytes_view text = "before";

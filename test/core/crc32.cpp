@@ -31,7 +31,7 @@ std::uint32_t next_register(std::uint32_t crc, char byte) {
 
 }  // namespace
 
-TEST_CASE("crc32: known texts") {
+TEST_CASE("crc32: known texts have their published CRCs") {
     CHECK(crc32("123456789") == 0xcbf43926);
     CHECK(crc32("") == 0);
     CHECK(crc32({}) == 0);
@@ -40,7 +40,7 @@ TEST_CASE("crc32: known texts") {
     CHECK(crc32(std::string(32, '\xff')) == 0xff6cab0b);
 }
 
-TEST_CASE("crc32: is the bitwise definition for every size at every alignment") {
+TEST_CASE("crc32: equals the bitwise definition for every size at every alignment") {
     const auto seed = lsm::test::seed_or(1);
     INFO("seed " << seed);
     const std::string text = random_text(longest + alignments, seed);
@@ -73,7 +73,7 @@ TEST_CASE("crc32: hardware and tables agree from any register") {
 }
 #endif
 
-TEST_CASE("crc32: two pieces at every split give the crc of the whole") {
+TEST_CASE("crc32: two pieces give the CRC of the whole at every split") {
     const auto seed = lsm::test::seed_or(3);
     INFO("seed " << seed);
     const std::string text = random_text(longest, seed);
@@ -87,7 +87,7 @@ TEST_CASE("crc32: two pieces at every split give the crc of the whole") {
     }
 }
 
-TEST_CASE("crc32: a large text in pieces of all sizes") {
+TEST_CASE("crc32: a large text in pieces of many sizes has the same CRC") {
     const auto seed = lsm::test::seed_or(4);
     INFO("seed " << seed);
     const std::string text = random_text((std::size_t{1} << 20) + 7, seed);
@@ -104,7 +104,7 @@ TEST_CASE("crc32: a large text in pieces of all sizes") {
     CHECK(crc == expected);
 }
 
-TEST_CASE("crc32: every flipped bit shows") {
+TEST_CASE("crc32: every flipped bit changes the CRC") {
     std::string text = random_text(longest, 5);
     const auto before = crc32(text);
     for (char& c : text)

@@ -10,9 +10,9 @@
 using lsm::bytes;
 using lsm::bytes_view;
 using lsm::crc32;
-using lsm::detail::crc32_moved;
 using lsm::detail::crc32_prefixes;
 using lsm::detail::crc32_product;
+using lsm::detail::crc32_shifted;
 
 namespace {
 
@@ -36,7 +36,7 @@ bytes text_of(std::size_t size, std::mt19937_64& random) {
 
 }  // namespace
 
-TEST_CASE("crc32 algebra: a product is that of the polynomials") {
+TEST_CASE("crc32 algebra: a product equals the product of the polynomials") {
     const auto seed = lsm::test::seed_or(6);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -50,26 +50,26 @@ TEST_CASE("crc32 algebra: a product is that of the polynomials") {
     }
 }
 
-TEST_CASE("crc32 algebra: a CRC that is moved over more bytes and their own make that of both") {
+TEST_CASE("crc32 algebra: a shifted CRC and the CRC of more bytes combine to that of both") {
     const auto seed = lsm::test::seed_or(7);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
     const bytes front = text_of(50, random);
     for (const std::size_t size : {0u, 1u, 63u, 64u, 65u, 255u, 256u, 257u, 65'535u, 65'536u, 65'537u, 1u << 20}) {
-        const bytes behind = text_of(size, random);
+        const bytes more = text_of(size, random);
         INFO("size " << size);
-        CHECK((crc32_moved(crc32(front), static_cast<std::uint32_t>(size)) ^ crc32(behind)) == crc32(front + behind));
+        CHECK((crc32_shifted(crc32(front), static_cast<std::uint32_t>(size)) ^ crc32(more)) == crc32(front + more));
     }
     for (int round = 0; round < 1000; ++round) {
         const auto crc = static_cast<std::uint32_t>(random());
         const auto first = static_cast<std::uint32_t>(random()) >> random() % 32;
         const auto second = (UINT32_MAX - first) >> random() % 32;
-        REQUIRE(crc32_moved(crc32_moved(crc, first), second) == crc32_moved(crc, first + second));
-        REQUIRE(crc32_moved(crc, UINT32_MAX) == crc);  // the order of x, and so of x^8, is 2^32 - 1
+        REQUIRE(crc32_shifted(crc32_shifted(crc, first), second) == crc32_shifted(crc, first + second));
+        REQUIRE(crc32_shifted(crc, UINT32_MAX) == crc);  // the order of x, and so of x^8, is 2^32 - 1
     }
 }
 
-TEST_CASE("crc32 algebra: every stretch of a short text") {
+TEST_CASE("crc32 algebra: every part of a short text has its CRC") {
     const auto seed = lsm::test::seed_or(8);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -85,7 +85,7 @@ TEST_CASE("crc32 algebra: every stretch of a short text") {
     }
 }
 
-TEST_CASE("crc32 algebra: stretches of a long text") {
+TEST_CASE("crc32 algebra: random parts of a long text have their CRCs") {
     const auto seed = lsm::test::seed_or(9);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -106,7 +106,7 @@ TEST_CASE("crc32 algebra: stretches of a long text") {
     }
 }
 
-TEST_CASE("crc32 algebra: keeps four bytes for each 64, from its allocator") {
+TEST_CASE("crc32 algebra: takes four bytes of its allocator for each 64") {
     lsm::test::allocation_log memory;
     const bytes text(64'000, 'x');
     {

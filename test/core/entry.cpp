@@ -38,7 +38,7 @@ TEST_CASE("entry record: is laid out as the format page says") {
     CHECK(record_bytes("beta", tombstone) == 13);
 }
 
-TEST_CASE("entry record: empty keys and values are kept apart from tombstones") {
+TEST_CASE("entry record: an empty key and value are not a tombstone") {
     std::string out;
     append_record(out, "", {});
     CHECK(out == std::string(9, '\0'));
@@ -48,7 +48,7 @@ TEST_CASE("entry record: empty keys and values are kept apart from tombstones") 
     CHECK(read.payload_bytes() == 0);
 }
 
-TEST_CASE("entry record: a header comes back") {
+TEST_CASE("entry record: a header is read back") {
     char raw[record_header_bytes];
     const std::string key(300, 'k');
     const std::string value(70000, 'v');
@@ -67,7 +67,7 @@ TEST_CASE("entry record: payload lengths do not wrap") {
     CHECK(read.payload_bytes() == 0x1fffffffe);
 }
 
-TEST_CASE("entry record: every type above 1 is bad before the value length is looked at") {
+TEST_CASE("entry record: every type above 1 is bad whatever the value length") {
     for (unsigned type = 2; type < 256; ++type) {
         REQUIRE(defect_of(header(1, 0, static_cast<std::uint8_t>(type))) == errc::bad_type);
         REQUIRE(defect_of(header(1, 5, static_cast<std::uint8_t>(type))) == errc::bad_type);
@@ -81,7 +81,7 @@ TEST_CASE("entry record: a tombstone with value bytes is bad") {
     CHECK(defect_of(header(0, 5, 0)) == std::nullopt);
 }
 
-TEST_CASE("entry view: type and bytes make it what it is") {
+TEST_CASE("entry view: views are equal if their types and bytes are") {
     CHECK(entry_view{} == entry_view{entry_type::value, ""});
     CHECK_FALSE(entry_view{} == tombstone);
     CHECK(tombstone.tombstone());
@@ -89,7 +89,7 @@ TEST_CASE("entry view: type and bytes make it what it is") {
     CHECK_FALSE(entry_view{entry_type::value, "a"} == entry_view{entry_type::value, "b"});
 }
 
-TEST_CASE("lookup: found or tombstone or absent and never two of them") {
+TEST_CASE("lookup: is exactly one of found and tombstone and absent") {
     using lookup = basic_lookup<std::string>;
     const lookup absent;
     const lookup deleted(lookup::outcome::tombstone);

@@ -1,6 +1,7 @@
 #include <lsm/core/error.hpp>
 
 #include <cerrno>
+#include <new>
 #include <set>
 #include <string_view>
 
@@ -20,7 +21,7 @@ TEST_CASE("error: every code has a name of its own") {
     CHECK(to_string(errc::index_out_of_range) == "index_out_of_range");
 }
 
-TEST_CASE("error: failures name the code and the place") {
+TEST_CASE("error: the text of a failure names the place and the code") {
     const auto plain = failure(errc::bad_type, "type 7");
     CHECK(plain.code == errc::bad_type);
     CHECK(plain.sys == 0);
@@ -32,7 +33,25 @@ TEST_CASE("error: failures name the code and the place") {
     CHECK(placed.code == errc::unsorted);
 }
 
-TEST_CASE("error: system failures keep the errno and tell four kinds apart") {
+TEST_CASE("error: a text that memory runs out for is replaced by a short one") {
+    const auto failed = with_fallback_text(errc::no_space, ENOSPC, []() -> lsm::error { throw std::bad_alloc(); });
+    CHECK(failed.code == errc::no_space);
+    CHECK(failed.sys == ENOSPC);
+    CHECK(failed.what == "no memory");
+    const auto good = with_fallback_text(errc::io, 0, [] { return failure(errc::bad_type, "type 7"); });
+    CHECK(good.code == errc::bad_type);
+    CHECK(good.what == "bad_type: type 7");
+}
+
+TEST_CASE("error: a copy has the same code and errno and text") {
+    const auto original = system_failure("read", EIO).in("some.sst");
+    const auto copy = copy_of(original);
+    CHECK(copy.code == original.code);
+    CHECK(copy.sys == EIO);
+    CHECK(copy.what == original.what);
+}
+
+TEST_CASE("error: a system failure keeps the errno and has one of four codes") {
     CHECK(system_failure("write", ENOSPC).code == errc::no_space);
     CHECK(system_failure("write", EDQUOT).code == errc::no_space);
     CHECK(system_failure("open", ENOENT).code == errc::not_found);

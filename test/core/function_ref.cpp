@@ -23,13 +23,13 @@ TEST_CASE("function_ref: calls a lambda with its state") {
     CHECK(sum == 5);
 }
 
-TEST_CASE("function_ref: changes the callable and not a copy of it") {
+TEST_CASE("function_ref: calls the callable itself and not a copy") {
     auto count = [n = 0](int by) mutable { return n += by; };
     CHECK(called_with(count, 1) == 1);
     CHECK(called_with(count, 1) == 2);
 }
 
-TEST_CASE("function_ref: takes a temporary and a const callable and a function pointer") {
+TEST_CASE("function_ref: accepts a temporary and a const callable and a function pointer") {
     CHECK(called_with([](int x) { return x + 1; }, 1) == 2);
     const auto doubled = [](int x) { return 2 * x; };
     CHECK(called_with(doubled, 4) == 8);
@@ -39,7 +39,7 @@ TEST_CASE("function_ref: takes a temporary and a const callable and a function p
     CHECK(called_with(function, 5) == 10);
 }
 
-TEST_CASE("function_ref: passes arguments on as they are") {
+TEST_CASE("function_ref: forwards arguments and the result without copies") {
     function_ref<int(std::unique_ptr<int>)> consume = [](std::unique_ptr<int> p) { return *p; };
     CHECK(consume(std::make_unique<int>(4)) == 4);
 
@@ -53,7 +53,7 @@ TEST_CASE("function_ref: passes arguments on as they are") {
     CHECK(&same(text) == &text);
 }
 
-TEST_CASE("function_ref: converts what the callable returns") {
+TEST_CASE("function_ref: converts the result of the callable") {
     function_ref<std::string(int)> f = [](int n) { return n == 0 ? "none" : "some"; };
     CHECK(f(0) == "none");
     CHECK(f(1) == "some");
@@ -69,7 +69,7 @@ TEST_CASE("function_ref: a copy calls the same callable") {
     CHECK(calls == 2);
 }
 
-TEST_CASE("function_ref: takes only what can be called so") {
+TEST_CASE("function_ref: accepts only callables of the signature") {
     STATIC_REQUIRE_FALSE(std::is_constructible_v<function_ref<void(int)>, int>);
     const auto wants_text = [](const std::string&) {};
     STATIC_REQUIRE_FALSE(std::is_constructible_v<function_ref<void(int)>, decltype(wants_text)&>);

@@ -5,7 +5,7 @@
 
 #include "support/catch.hpp"
 
-TEST_CASE("hex: every byte is two lower-case digits") {
+TEST_CASE("hex: every byte becomes two lower-case digits") {
     for (unsigned byte = 0; byte < 256; ++byte) {
         char expected[3];
         std::snprintf(expected, sizeof expected, "%02x", byte);
@@ -13,12 +13,12 @@ TEST_CASE("hex: every byte is two lower-case digits") {
     }
 }
 
-TEST_CASE("hex: nothing is nothing and order is kept") {
+TEST_CASE("hex: the digits have the order of the bytes") {
     CHECK(lsm::hex("").empty());
     CHECK(lsm::hex(std::string("a\0\xff", 3)) == "6100ff");
 }
 
-TEST_CASE("hex: append_hex keeps what is there") {
+TEST_CASE("hex: append_hex appends") {
     std::string out = "V ";
     lsm::append_hex(out, "key");
     CHECK(out == "V 6b6579");

@@ -28,17 +28,17 @@ void check(std::vector<item> items) {
 
 }  // namespace
 
-TEST_CASE("radix sort: none and one and equal ones") {
+TEST_CASE("radix sort: sorts no items and one item and equal items") {
     check({});
     check({{7, 0}});
     check({{7, 0}, {7, 1}, {7, 2}});
     check({{~std::uint64_t{0}, 0}, {0, 1}, {~std::uint64_t{0}, 2}, {std::uint64_t{1} << 63, 3}});
 }
 
-TEST_CASE("radix sort: as a stable sort whatever the bytes in which the numbers differ") {
+TEST_CASE("radix sort: equals a stable sort whichever bytes of the numbers differ") {
     std::mt19937_64 random(lsm::test::seed_or(1));
     for (int round = 0; round < 300; ++round) {
-        std::uint64_t differing = 0;  // some bytes, and of each some bits
+        std::uint64_t differing = 0;  // some bits of some bytes
         for (int byte = 0; byte < 8; ++byte)
             if (random() % 2 == 0) differing |= (random() & 0xff) << 8 * byte;
         const std::uint64_t common = random() & ~differing;

@@ -8,28 +8,27 @@
 
 #include "support/allocators.hpp"
 #include "support/catch.hpp"
+#include "support/cursors.hpp"
 #include "support/random_keys.hpp"
 #include "support/seed.hpp"
-#include "support/vector_cursor.hpp"
 
 using lsm::bytes;
 using lsm::bytes_view;
 using lsm::errc;
-using lsm::test::owned_entry;
-using lsm::test::vector_cursor;
+using lsm::test::entry_list;
+using lsm::test::listed_cursor;
 using namespace lsm::detail;
 
 namespace {
 
 using alloc = std::allocator<std::byte>;
-using bound = key_bound<alloc>;
 using range = key_range<alloc>;
-using confined = range_cursor<vector_cursor, alloc>;
+using confined = range_cursor<listed_cursor, alloc>;
 static_assert(lsm::cursor<confined>);
 
-std::vector<owned_entry> entries_of(const std::vector<bytes>& keys) {
-    std::vector<owned_entry> out;
-    for (const auto& key : keys) out.push_back({key, "value of " + key});
+entry_list entries_of(const std::vector<bytes>& keys) {
+    entry_list out;
+    for (const auto& key : keys) out.emplace_back(key, "value of " + key);
     return out;
 }
 
@@ -58,9 +57,9 @@ std::vector<bytes> rest_backward(confined& at) {
 
 using keys = std::vector<bytes>;
 
-std::optional<bytes> behind_prefix(bytes_view prefix) {
-    bound b;
-    b.set_behind_prefix(prefix);
+std::optional<bytes> end_of_prefix(bytes_view prefix) {
+    key_bound<alloc> b;
+    b.set_after_prefix(prefix);
     if (!b) return std::nullopt;
     return bytes(*b);
 }
@@ -68,7 +67,7 @@ std::optional<bytes> behind_prefix(bytes_view prefix) {
 }  // namespace
 
 TEST_CASE("key_bound: is open until it is set") {
-    bound b;
+    key_bound<alloc> b;
     CHECK_FALSE(b);
     b.set("");
     REQUIRE(b);
@@ -77,38 +76,38 @@ TEST_CASE("key_bound: is open until it is set") {
     CHECK(*b == "k");
 }
 
-TEST_CASE("key_bound: the end of a prefix is the next key that does not begin with it") {
-    CHECK(behind_prefix("a") == "b");
-    CHECK(behind_prefix("ab") == "ac");
-    CHECK(behind_prefix("a\xff") == "b");
-    CHECK(behind_prefix("a\xff\xff") == "b");
-    CHECK(behind_prefix("a\xff\x01") == "a\xff\x02");
-    CHECK(behind_prefix("\x7f") == "\x80");
-    CHECK(behind_prefix("\xfe") == "\xff");
-    CHECK(behind_prefix(bytes(1, '\0')) == "\x01");
-    CHECK(behind_prefix("\xfe\xff") == "\xff");
+TEST_CASE("key_bound: the end of a prefix is the smallest key above all keys that begin with it") {
+    CHECK(end_of_prefix("a") == "b");
+    CHECK(end_of_prefix("ab") == "ac");
+    CHECK(end_of_prefix("a\xff") == "b");
+    CHECK(end_of_prefix("a\xff\xff") == "b");
+    CHECK(end_of_prefix("a\xff\x01") == "a\xff\x02");
+    CHECK(end_of_prefix("\x7f") == "\x80");
+    CHECK(end_of_prefix("\xfe") == "\xff");
+    CHECK(end_of_prefix(bytes(1, '\0')) == "\x01");
+    CHECK(end_of_prefix("\xfe\xff") == "\xff");
 }
 
-TEST_CASE("key_bound: no key is behind a prefix that is empty or all 0xff") {
-    CHECK_FALSE(behind_prefix(""));
-    for (const std::size_t length : {1u, 2u, 3u, 100u}) CHECK_FALSE(behind_prefix(bytes(length, '\xff')));
+TEST_CASE("key_bound: no key is above a prefix that is empty or all 0xff") {
+    CHECK_FALSE(end_of_prefix(""));
+    for (const std::size_t length : {1u, 2u, 3u, 100u}) CHECK_FALSE(end_of_prefix(bytes(length, '\xff')));
 }
 
-TEST_CASE("key_bound: a bound that was set is opened by a prefix that nothing is behind") {
-    bound b;
+TEST_CASE("key_bound: a set bound becomes open if no key is above the prefix") {
+    key_bound<alloc> b;
     b.set("before");
-    b.set_behind_prefix("\xff");
+    b.set_after_prefix("\xff");
     CHECK_FALSE(b);
 }
 
-TEST_CASE("key_bound: a prefix and its end hold exactly the keys that begin with it") {
+TEST_CASE("key_bound: exactly the keys that begin with a prefix lie between it and its end") {
     const auto seed = lsm::test::seed_or(40);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
     for (int i = 0; i < 20000; ++i) {
         const bytes prefix = lsm::test::random_key(random).substr(0, random() % 4);
         const bytes key = random() % 2 == 0 ? lsm::test::random_key(random) : prefix + lsm::test::random_key(random);
-        const auto end = behind_prefix(prefix);
+        const auto end = end_of_prefix(prefix);
         REQUIRE(key.starts_with(prefix) == (key >= prefix && (!end || key < *end)));
     }
 }
@@ -123,19 +122,19 @@ TEST_CASE("key_bound: takes its memory from the allocator") {
     CHECK(log.live_bytes == 0);
 }
 
-TEST_CASE("range_cursor: open at both ends it is the whole") {
-    confined at(vector_cursor(entries_of({"", "a", "b"})), between({}, {}));
+TEST_CASE("range_cursor: a range that is open at both ends has all entries") {
+    confined at(listed_cursor(entries_of({"", "a", "b"})), between({}, {}));
     CHECK(rest_forward(at) == keys{"", "a", "b"});
     CHECK(at.status());
     at.seek_to_last();
     CHECK(rest_backward(at) == keys{"b", "a", ""});
 }
 
-TEST_CASE("range_cursor: the lower bound is included and the upper one is not") {
+TEST_CASE("range_cursor: the lower bound is inclusive and the upper bound exclusive") {
     const auto all = entries_of({"a", "b", "c", "d"});
-    confined forward(vector_cursor(all), between("b", "d"));
+    confined forward(listed_cursor(all), between("b", "d"));
     CHECK(rest_forward(forward) == keys{"b", "c"});
-    confined backward(vector_cursor(all), between("b", "d", true));
+    confined backward(listed_cursor(all), between("b", "d", true));
     CHECK(rest_forward(backward) == keys{"c", "b"});
 }
 
@@ -144,7 +143,7 @@ TEST_CASE("range_cursor: an empty range or an empty cursor has no entry") {
         const auto all = entries_of({"a", "c", "e"});
         for (const auto& none : {between("b", "c", reverse), between("d", "b", reverse), between("c", "c", reverse),
                                  between("f", {}, reverse), between({}, "a", reverse), between({}, "", reverse)}) {
-            confined at(vector_cursor(all), none);
+            confined at(listed_cursor(all), none);
             CHECK_FALSE(at.valid());
             CHECK(at.status());
             at.seek_to_last();
@@ -152,13 +151,13 @@ TEST_CASE("range_cursor: an empty range or an empty cursor has no entry") {
             at.seek("c");
             CHECK_FALSE(at.valid());
         }
-        confined at(vector_cursor({}), between({}, {}, reverse));
+        confined at(listed_cursor({}), between({}, {}, reverse));
         CHECK_FALSE(at.valid());
         CHECK(at.status());
     }
 }
 
-TEST_CASE("range_cursor: walks and seeks like a model in both directions") {
+TEST_CASE("range_cursor: walks and seeks equal those of a model in both directions") {
     const auto seed = lsm::test::seed_or(41);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -172,7 +171,7 @@ TEST_CASE("range_cursor: walks and seeks like a model in both directions") {
         const auto from = maybe_key();
         const auto to = maybe_key();
         const bool reverse = random() % 2 == 0;
-        confined at(vector_cursor(entries_of({stored.begin(), stored.end()})), between(from, to, reverse));
+        confined at(listed_cursor(entries_of({stored.begin(), stored.end()})), between(from, to, reverse));
 
         keys expected;
         for (const auto& key : stored)
@@ -200,55 +199,20 @@ TEST_CASE("range_cursor: walks and seeks like a model in both directions") {
     }
 }
 
-TEST_CASE("range_cursor: damage ends a walk with an error and not as an end") {
+TEST_CASE("range_cursor: damage ends a walk with an error") {
     const auto all = entries_of({"a", "b", "c", "d"});
     const std::size_t damaged = 2;  // the entry of "c"
-    confined forward(vector_cursor(all, damaged), between({}, {}));
+    confined forward(listed_cursor(all, damaged), between({}, {}));
     CHECK(rest_forward(forward) == keys{"a", "b"});
     CHECK_FALSE(forward.status());
-    confined backward(vector_cursor(all, damaged), between({}, {}, true));
+    confined backward(listed_cursor(all, damaged), between({}, {}, true));
     CHECK(rest_forward(backward) == keys{"d"});
     CHECK_FALSE(backward.status());
-    // Standing at the high end needs a look at "c", which must not fall back to the last entry.
-    confined behind(vector_cursor(all, damaged), between({}, "c", true));
-    CHECK_FALSE(behind.valid());
-    CHECK(behind.status().error().code == errc::bad_block);
-    behind.seek("a");
-    CHECK(behind.valid());
-    CHECK(behind.status());
-}
-
-TEST_CASE("seek_below: stands on the last smaller key") {
-    vector_cursor at(entries_of({"b", "d", "f"}));
-    seek_below(at, "e");
-    CHECK(at.key() == "d");
-    seek_below(at, "d");
-    CHECK(at.key() == "b");
-    seek_below(at, "z");
-    CHECK(at.key() == "f");
-    seek_below(at, "b");
-    CHECK_FALSE(at.valid());
-    CHECK(at.status());
-}
-
-TEST_CASE("seek_not_above: stands on the key or the last smaller one") {
-    vector_cursor at(entries_of({"b", "d", "f"}));
-    seek_not_above(at, "d");
-    CHECK(at.key() == "d");
-    seek_not_above(at, "e");
-    CHECK(at.key() == "d");
-    seek_not_above(at, "z");
-    CHECK(at.key() == "f");
-    seek_not_above(at, "a");
-    CHECK_FALSE(at.valid());
-}
-
-TEST_CASE("seek_below: damage is not taken for the end") {
-    vector_cursor at(entries_of({"b", "d", "f"}), 1);
-    seek_below(at, "c");
-    CHECK_FALSE(at.valid());
-    CHECK_FALSE(at.status());
-    seek_not_above(at, "d");
-    CHECK_FALSE(at.valid());
-    CHECK_FALSE(at.status());
+    // To move to the high end, the cursor seeks "c", which is damaged. It must not fall back to the last entry.
+    confined at_end(listed_cursor(all, damaged), between({}, "c", true));
+    CHECK_FALSE(at_end.valid());
+    CHECK(at_end.status().error().code == errc::bad_block);
+    at_end.seek("a");
+    CHECK(at_end.valid());
+    CHECK(at_end.status());
 }

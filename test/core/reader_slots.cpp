@@ -13,7 +13,7 @@ using lsm::detail::reader_slots;
 
 namespace {
 
-// Numbers that belong together as long as it lives.
+// While it is alive, twice == 2 * number and number is not 0.
 struct target {
     explicit target(std::uint64_t n) : number(n), twice(2 * n) {}
     ~target() { number = 0; }
@@ -23,7 +23,7 @@ struct target {
 
 }  // namespace
 
-TEST_CASE("reader slots: what a reader has loaded lives until the reader leaves") {
+TEST_CASE("reader slots: an object that a reader has loaded lives until the reader leaves") {
     reader_slots slots;
     std::atomic<target*> current = new target(1);
     std::atomic<bool> done = false;
@@ -35,8 +35,8 @@ TEST_CASE("reader slots: what a reader has loaded lives until the reader leaves"
             const auto pass = slots.enter();
             const target* const seen = current.load(std::memory_order_seq_cst);
             const std::uint64_t number = seen->number;
-            wrong.expect(number != 0 && seen->twice == 2 * number, "a reader saw what is gone");
-            wrong.expect(number >= last, "a reader went back");
+            wrong.expect(number != 0 && seen->twice == 2 * number, "a reader saw a freed object");
+            wrong.expect(number >= last, "a reader saw an older object after a newer one");
             last = number;
             pass.counters().gets.fetch_add(1, std::memory_order_relaxed);
         }
@@ -53,7 +53,7 @@ TEST_CASE("reader slots: what a reader has loaded lives until the reader leaves"
     CHECK(slots.sum(&read_counters::gets) > 0);
 }
 
-TEST_CASE("reader slots: waiting ends when the readers who were inside have left and not before") {
+TEST_CASE("reader slots: wait returns when the readers that were inside have left and not before") {
     reader_slots slots;
     std::atomic<bool> inside = false, leave = false, waited = false;
     thread_group threads;
@@ -74,11 +74,11 @@ TEST_CASE("reader slots: waiting ends when the readers who were inside have left
     CHECK(waited);
 }
 
-TEST_CASE("reader slots: readers who keep coming do not hold up who waits") {
+TEST_CASE("reader slots: readers that keep entering do not delay wait") {
     reader_slots slots;
     std::atomic<bool> done = false;
     thread_group readers;
-    // Two in the same slot by turns would keep it occupied for ever: each enters before it leaves.
+    // Without phases, readers that take turns in one slot could keep it occupied forever.
     readers.start(4, [&](int) {
         while (!done) {
             const auto first = slots.enter();
@@ -91,7 +91,7 @@ TEST_CASE("reader slots: readers who keep coming do not hold up who waits") {
     done = true;
 }
 
-TEST_CASE("reader slots: the epoch moves on past readers, but not so far that they are not safe") {
+TEST_CASE("reader slots: an epoch is not safe until the readers inside have left") {
     reader_slots slots;
     std::uint64_t outside = slots.epoch();
     for (int i = 0; i < 3; ++i) slots.try_advance();

@@ -36,7 +36,7 @@ TEST_CASE("result: holds an error") {
     CHECK(r.error().what == "broken");
 }
 
-TEST_CASE("result: passes move-only values through") {
+TEST_CASE("result: holds move-only values") {
     result<std::unique_ptr<int>> r = std::make_unique<int>(3);
     REQUIRE(r);
     CHECK(**r == 3);
@@ -48,7 +48,7 @@ TEST_CASE("result: passes move-only values through") {
     STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<result<std::unique_ptr<int>>>);
 }
 
-TEST_CASE("result: moves out only when it is an rvalue") {
+TEST_CASE("result: moves its value out only if it is an rvalue") {
     result<std::string> r = std::string(100, 'x');
     const std::string copy = *r;
     CHECK(r->size() == 100);
@@ -57,7 +57,7 @@ TEST_CASE("result: moves out only when it is an rvalue") {
     CHECK(r->empty());
 }
 
-TEST_CASE("result: a value is converted and an error is not taken for one") {
+TEST_CASE("result: converts a value and does not mistake an error for one") {
     const result<std::string> text = "literal";
     CHECK(*text == "literal");
     const result<bool> flag = broken;
@@ -70,7 +70,7 @@ TEST_CASE("result: a value is converted and an error is not taken for one") {
     STATIC_REQUIRE_FALSE(std::is_default_constructible_v<result<int>>);
 }
 
-TEST_CASE("result: value_or takes the value or the fallback") {
+TEST_CASE("result: value_or returns the value or the fallback") {
     CHECK(result<int>(1).value_or(2) == 1);
     CHECK(result<int>(broken).value_or(2) == 2);
     CHECK(result<std::string>(broken).value_or("other") == "other");
@@ -79,7 +79,7 @@ TEST_CASE("result: value_or takes the value or the fallback") {
     CHECK(*pointer == 9);
 }
 
-TEST_CASE("result: assignment changes between value and error") {
+TEST_CASE("result: assignment changes a value to an error and back") {
     result<std::string> r = "value";
     r = broken;
     REQUIRE_FALSE(r);
@@ -91,13 +91,13 @@ TEST_CASE("result: assignment changes between value and error") {
     CHECK(*r == "again");
 }
 
-TEST_CASE("result: an arrow reaches the value") {
+TEST_CASE("result: the arrow operator accesses the value") {
     result<std::vector<int>> r = std::vector<int>{1, 2};
     r->push_back(3);
     CHECK(std::as_const(r)->size() == 3);
 }
 
-TEST_CASE("result: without a value says done or why not") {
+TEST_CASE("result: result<void> is success or an error") {
     result<void> done;
     CHECK(done);
     result<void> failed = broken;

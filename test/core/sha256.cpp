@@ -11,7 +11,7 @@
 using lsm::bytes_view;
 using lsm::test::sha256;
 
-TEST_CASE("sha256: the examples of FIPS 180-4 and of its test vectors") {
+TEST_CASE("sha256: known texts have the hashes of FIPS 180-4 and its test vectors") {
     CHECK(sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     CHECK(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
           "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
@@ -22,7 +22,7 @@ TEST_CASE("sha256: the examples of FIPS 180-4 and of its test vectors") {
     CHECK(sha256(std::string(1'000'000, 'a')) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
-TEST_CASE("sha256: lengths around a block and around the room for the padding") {
+TEST_CASE("sha256: texts around the length of a block and of its padding have their hashes") {
     CHECK(sha256(std::string(55, 'a')) == "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318");
     CHECK(sha256(std::string(56, 'a')) == "b35439a4ac6f0948b6d6f9e3c6af0f5f590ce20f1bde7090ef7970686ec6738a");
     CHECK(sha256(std::string(63, 'a')) == "7d3e74a05d7db15bce4ad9ec0658ea98e3f06eeecf16b4c6fff2da457ddc2f34");
@@ -53,7 +53,7 @@ TEST_CASE("sha256: pieces at every split give the hash of the whole") {
     }
 }
 
-TEST_CASE("sha256: byte by byte it is the same") {
+TEST_CASE("sha256: a text passed byte by byte has the hash of the whole") {
     lsm::detail::sha256 single;
     for (int i = 0; i < 1'000'000; ++i) single.update("a");
     CHECK(lsm::test::hex_of(single.finish()) == sha256(std::string(1'000'000, 'a')));

@@ -49,10 +49,10 @@ TEST_CASE("arena: pieces of all sizes are aligned and do not overlap") {
     }
     for (const auto& p : pieces)
         for (std::size_t i = 0; i < p.size; ++i)
-            if (p.at[i] != p.mark) FAIL("a piece was written to by another one");
+            if (p.at[i] != p.mark) FAIL("two pieces overlap");
 }
 
-TEST_CASE("arena: holds nothing until it is asked and 1 KiB then") {
+TEST_CASE("arena: takes no memory until the first piece and then 1 KiB") {
     allocation_log log;
     {
         logged_arena memory{logged_allocator<std::byte>(log)};
@@ -65,7 +65,7 @@ TEST_CASE("arena: holds nothing until it is asked and 1 KiB then") {
     CHECK(log.live_bytes == 0);
 }
 
-TEST_CASE("arena: chunks grow up to 1 MiB and are few") {
+TEST_CASE("arena: chunks grow to 1 MiB so that there are few") {
     allocation_log log;
     logged_arena memory{logged_allocator<std::byte>(log)};
     std::size_t handed_out = 0;
@@ -83,7 +83,7 @@ TEST_CASE("arena: chunks grow up to 1 MiB and are few") {
     CHECK(log.allocations < 25);
 }
 
-TEST_CASE("arena: a piece too large for a chunk gets its own and the chunk stays in use") {
+TEST_CASE("arena: a piece that is too large for a chunk gets its own and the chunk stays in use") {
     allocation_log log;
     logged_arena memory{logged_allocator<std::byte>(log)};
     auto* const first = static_cast<char*>(memory.allocate(16));
@@ -112,7 +112,7 @@ TEST_CASE("arena: a piece that fills a chunk to its last byte stays inside it") 
     }
 }
 
-TEST_CASE("arena: what was reserved is handed out without the allocator") {
+TEST_CASE("arena: reserved memory is handed out without a call of the allocator") {
     const auto seed = lsm::test::seed_or(131);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -136,7 +136,7 @@ TEST_CASE("arena: what was reserved is handed out without the allocator") {
     }
 }
 
-TEST_CASE("arena: to reserve what is there asks for nothing and moves nothing") {
+TEST_CASE("arena: reserving what is left in the chunk changes nothing") {
     allocation_log log;
     logged_arena memory{logged_allocator<std::byte>(log)};
     memory.reserve(0);
@@ -148,7 +148,7 @@ TEST_CASE("arena: to reserve what is there asks for nothing and moves nothing") 
     CHECK(static_cast<char*>(memory.allocate(16)) == first + 16);
 }
 
-TEST_CASE("arena: chunks for what is reserved grow like others") {
+TEST_CASE("arena: chunks of reservations grow like others") {
     allocation_log log;
     logged_arena memory{logged_allocator<std::byte>(log)};
     std::size_t handed_out = 0;
@@ -161,7 +161,7 @@ TEST_CASE("arena: chunks for what is reserved grow like others") {
     CHECK(log.allocations < 25);
 }
 
-TEST_CASE("arena: to reserve what cannot be had changes nothing") {
+TEST_CASE("arena: a reservation that fails changes nothing") {
     allocation_log log;
     logged_arena memory{logged_allocator<std::byte>(log)};
     auto* const first = static_cast<char*>(memory.allocate(16));
@@ -173,7 +173,7 @@ TEST_CASE("arena: to reserve what cannot be had changes nothing") {
     CHECK(static_cast<char*>(memory.allocate(16)) == first + 16);
 }
 
-TEST_CASE("arena: an allocation that fails leaves it usable") {
+TEST_CASE("arena: an allocation that fails leaves the arena usable") {
     allocation_log log;
     {
         logged_arena memory{logged_allocator<std::byte>(log)};
@@ -194,18 +194,19 @@ TEST_CASE("arena: an allocation that fails leaves it usable") {
     CHECK(log.live_bytes == 0);
 }
 
-TEST_CASE("arena: sizes that no memory has are refused") {
+TEST_CASE("arena: sizes beyond the address space are refused") {
     constexpr auto most = std::numeric_limits<std::size_t>::max();
     arena memory;
     static_cast<void>(memory.allocate(1));
     for (const std::size_t size : {most, most - 1, most - 15, most - 16, most - 31, most / 2 + 1, most / 2}) {
         INFO("size " << size);
         CHECK_THROWS_AS(memory.allocate(size), std::bad_alloc);
+        CHECK_THROWS_AS(memory.reserve(size), std::bad_alloc);
     }
     CHECK(memory.allocate(1) != nullptr);
 }
 
-TEST_CASE("arena: sizes that no memory has are refused and hold nothing") {
+TEST_CASE("arena: a refused size takes no memory") {
     allocation_log log;
     logged_arena memory{logged_allocator<std::byte>(log)};
     CHECK_THROWS_AS(memory.allocate(std::numeric_limits<std::size_t>::max() / 2 + 1), std::bad_alloc);
@@ -213,7 +214,7 @@ TEST_CASE("arena: sizes that no memory has are refused and hold nothing") {
     CHECK(memory.memory_bytes() == 0);
 }
 
-TEST_CASE("arena allocator: standard containers work over it") {
+TEST_CASE("arena allocator: standard containers work with it") {
     arena memory;
     {
         std::vector<int, arena_allocator<int>> numbers{memory};
@@ -244,7 +245,7 @@ TEST_CASE("arena allocator: memory is aligned for the type") {
     CHECK(aligned(arena_allocator<std::max_align_t>(memory).allocate(1), alignof(std::max_align_t)));
 }
 
-TEST_CASE("arena allocator: two are equal if they share the arena") {
+TEST_CASE("arena allocator: two are equal if they use the same arena") {
     arena one;
     arena other;
     const arena_allocator<int> a(one);
@@ -254,7 +255,7 @@ TEST_CASE("arena allocator: two are equal if they share the arena") {
     CHECK(a != arena_allocator<int>(other));
 }
 
-TEST_CASE("arena allocator: more elements than memory has are refused") {
+TEST_CASE("arena allocator: element counts beyond the address space are refused") {
     arena memory;
     arena_allocator<std::uint64_t> allocator(memory);
     constexpr auto most = std::numeric_limits<std::size_t>::max();

@@ -47,7 +47,7 @@ std::vector<Int> integers(std::mt19937_64& random) {
 template <class Float>
 using bits_of = typename key_codec<Float>::bits_type;
 
-// Everything but NaN.
+// All kinds of floats except NaN.
 template <class Float>
 std::vector<Float> floats(std::mt19937_64& random) {
     using limits = std::numeric_limits<Float>;
@@ -79,15 +79,16 @@ TEST_CASE("key codec of bytes: the key is its own encoding") {
     require_same_order(keys);
 }
 
-TEST_CASE("key codec of bytes: encoding appends and takes views") {
+TEST_CASE("key codec of bytes: encode appends and accepts a view") {
     bytes out = "before:";
     key_codec<bytes>::encode(lsm::bytes_view("key"), out);
     CHECK(out == "before:key");
 }
 
-TEMPLATE_TEST_CASE("key codec of integers: keeps order and comes back", "", std::int8_t, std::int16_t, std::int32_t,
-                   std::int64_t, std::uint8_t, std::uint16_t, std::uint32_t, std::uint64_t, char, signed char, char8_t,
-                   char16_t, char32_t, wchar_t, long, unsigned long, long long, unsigned long long) {
+TEMPLATE_TEST_CASE("key codec of integers: preserves order and every key is read back", "", std::int8_t, std::int16_t,
+                   std::int32_t, std::int64_t, std::uint8_t, std::uint16_t, std::uint32_t, std::uint64_t, char,
+                   signed char, char8_t, char16_t, char32_t, wchar_t, long, unsigned long, long long,
+                   unsigned long long) {
     const auto seed = lsm::test::seed_or(101);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -101,7 +102,7 @@ TEMPLATE_TEST_CASE("key codec of integers: keeps order and comes back", "", std:
     CHECK(lsm::test::require_garbage_refused_or_kept<TestType>(random, sizeof(TestType) + 1, 2000) > 0);
 }
 
-TEST_CASE("key codec of integers: is big-endian with the sign turned round") {
+TEST_CASE("key codec of integers: is big-endian with the sign bit inverted") {
     CHECK(key_bytes(std::uint16_t{0x0102}) == "\x01\x02");
     CHECK(key_bytes(std::uint64_t{0x0102030405060708}) == "\x01\x02\x03\x04\x05\x06\x07\x08");
     CHECK(key_bytes(std::int32_t{1}) == bytes("\x80\0\0\1", 4));
@@ -111,7 +112,7 @@ TEST_CASE("key codec of integers: is big-endian with the sign turned round") {
     CHECK(key_bytes(std::int8_t{-1}) == "\x7f");
 }
 
-TEST_CASE("key codec of bool: false before true and nothing else") {
+TEST_CASE("key codec of bool: false is before true and other bytes are refused") {
     CHECK(key_bytes(false) == bytes(1, '\0'));
     CHECK(key_bytes(true) == "\1");
     for (unsigned byte = 0; byte < 256; ++byte) {
@@ -123,7 +124,7 @@ TEST_CASE("key codec of bool: false before true and nothing else") {
     CHECK_FALSE(key_codec<bool>::decode(bytes(2, '\0')));
 }
 
-TEMPLATE_TEST_CASE("key codec of floats: keeps order and comes back", "", float, double) {
+TEMPLATE_TEST_CASE("key codec of floats: preserves order and every key is read back", "", float, double) {
     const auto seed = lsm::test::seed_or(102);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -134,7 +135,7 @@ TEMPLATE_TEST_CASE("key codec of floats: keeps order and comes back", "", float,
         CHECK_FALSE(key_codec<TestType>::decode(bytes(size, '\x55')));
 }
 
-TEMPLATE_TEST_CASE("key codec of floats: both zeros are one key", "", float, double) {
+TEMPLATE_TEST_CASE("key codec of floats: both zeros are the same key", "", float, double) {
     const TestType zero = 0;
     CHECK(key_bytes(-zero) == key_bytes(zero));
     const auto decoded = key_codec<TestType>::decode(key_bytes(-zero));
@@ -144,7 +145,7 @@ TEMPLATE_TEST_CASE("key codec of floats: both zeros are one key", "", float, dou
     CHECK(key_bytes(-std::numeric_limits<TestType>::denorm_min()) < key_bytes(zero));
 }
 
-TEMPLATE_TEST_CASE("key codec of floats: every NaN is one key behind infinity", "", float, double) {
+TEMPLATE_TEST_CASE("key codec of floats: all NaNs are the same key above infinity", "", float, double) {
     using limits = std::numeric_limits<TestType>;
     const bytes nan = key_bytes(limits::quiet_NaN());
     CHECK(nan > key_bytes(limits::infinity()));
@@ -164,9 +165,9 @@ TEST_CASE("key codec of floats: known encodings") {
     CHECK(key_bytes(-std::numeric_limits<float>::infinity()) == bytes("\0\x7f\xff\xff", 4));
 }
 
-TEST_CASE("key codec of floats: bytes that encode no key are refused") {
-    // What -0.0 and a NaN with a payload would be, were they not stored as 0.0 and as the one NaN: if these were keys,
-    // two encodings would be one key.
+TEST_CASE("key codec of floats: bytes that encode never writes are refused") {
+    // These would be -0.0 and NaNs with another payload, which are stored as 0.0 and as the one NaN. If they were keys,
+    // two encodings would be the same key.
     CHECK_FALSE(key_codec<float>::decode("\x7f\xff\xff\xff"));
     CHECK_FALSE(key_codec<float>::decode("\xff\xff\xff\xff"));
     CHECK_FALSE(key_codec<float>::decode(bytes(4, '\0')));
@@ -194,7 +195,7 @@ TEMPLATE_TEST_CASE("key codec of enums: orders by the underlying integer", "", s
     CHECK_FALSE(key_codec<TestType>::decode(""));
 }
 
-TEST_CASE("key codec of enums: one over bool refuses what is no bool") {
+TEST_CASE("key codec of enums: an enum over bool refuses bytes that are not a bool") {
     CHECK(key_codec<flag>::decode("\1") == flag::on);
     CHECK_FALSE(key_codec<flag>::decode("\2"));
 }

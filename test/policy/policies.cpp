@@ -33,7 +33,7 @@ TEST_CASE("policies: the default is bytes from the standard allocator") {
     STATIC_REQUIRE(std::is_same_v<p::value_codec, lsm::value_codec<bytes>>);
 }
 
-TEST_CASE("policies: bytes go in and out as views and others by reference and value") {
+TEST_CASE("policies: bytes are passed as views and other types by reference and value") {
     STATIC_REQUIRE(std::is_same_v<policies<>::key_argument, bytes_view>);
     STATIC_REQUIRE(std::is_same_v<policies<>::key_view, bytes_view>);
     STATIC_REQUIRE(std::is_same_v<policies<>::value_argument, bytes_view>);
@@ -46,7 +46,7 @@ TEST_CASE("policies: bytes go in and out as views and others by reference and va
     STATIC_REQUIRE(std::is_same_v<policies<int>::value_view, bytes_view>);
 }
 
-TEST_CASE("policies: concepts take what has a codec") {
+TEST_CASE("policies: types with a codec satisfy the concepts") {
     STATIC_REQUIRE(lsm::storable_key<bytes>);
     STATIC_REQUIRE(lsm::storable_key<std::uint64_t>);
     STATIC_REQUIRE(lsm::storable_key<std::tuple<bytes, double>>);
@@ -59,7 +59,7 @@ TEST_CASE("policies: concepts take what has a codec") {
     STATIC_REQUIRE(lsm::standard_allocator<lsm::arena_allocator<std::byte>>);
 }
 
-TEST_CASE("encoded: bytes are passed through without a copy") {
+TEST_CASE("encoded: bytes are not copied") {
     const std::string key(100, 'k');
     allocation_log log;
     const lsm::detail::encoded_key<policies<bytes, bytes, logged>> encoded(key, logged(log));
@@ -68,7 +68,7 @@ TEST_CASE("encoded: bytes are passed through without a copy") {
     CHECK(log.allocations == 0);
 }
 
-TEST_CASE("encoded: fixed sizes need no memory") {
+TEST_CASE("encoded: encodings of fixed size need no memory") {
     using p = policies<std::tuple<std::uint8_t, double, std::pair<bool, std::int32_t>>, std::uint16_t, logged>;
     allocation_log log;
     const p::key_type key{3, -1.5, {true, 7}};
@@ -95,7 +95,7 @@ TEST_CASE("encoded: other encodings take their memory from the allocator") {
     CHECK(log.live_bytes == 0);
 }
 
-TEST_CASE("decode_key: gives a view of bytes and a decoded key else") {
+TEST_CASE("decode_key: returns a view of bytes and a decoded key of other types") {
     const bytes raw(5, 'r');
     const auto view = lsm::detail::decode_key<policies<>>(raw);
     REQUIRE(view);

@@ -15,7 +15,7 @@
 
 namespace {
 
-/// A key of the user's, of varying size: shorter words first, then by letters. Its encodings hold zeros.
+/// A user-defined key of variable size: shorter words first, and then by letters. Its encodings can contain zeros.
 struct word {
     std::string letters;
     friend bool operator==(const word&, const word&) = default;
@@ -24,7 +24,7 @@ struct word {
     }
 };
 
-/// One of fixed size: larger numbers first.
+/// A user-defined key of fixed size: larger numbers first.
 struct descending {
     std::uint8_t number;
     friend bool operator==(const descending&, const descending&) = default;
@@ -75,7 +75,7 @@ using record = std::tuple<bytes, std::int32_t, bytes>;
 using nested = std::tuple<std::pair<bytes, bytes>, bytes, std::tuple<std::uint8_t, bytes>>;
 using custom = std::tuple<word, descending, word>;
 
-// All strings of at most `longest` of the bytes that the terminator is made of, and their neighbours.
+// All strings of at most `longest` bytes, made of the bytes of the terminator and their neighbours.
 std::vector<bytes> hard_strings(std::size_t longest) {
     std::vector<bytes> out = {""};
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -126,7 +126,7 @@ struct random_part<std::pair<First, Second>> {
 
 }  // namespace
 
-TEST_CASE("tuple codec: pairs of all short strings of hard bytes keep their order") {
+TEST_CASE("tuple codec: preserves the order of pairs of all short strings of hard bytes") {
     const auto strings = hard_strings(2);
     std::vector<text_pair> keys;
     for (const auto& first : strings)
@@ -135,7 +135,7 @@ TEST_CASE("tuple codec: pairs of all short strings of hard bytes keep their orde
     require_same_order(keys);
 }
 
-TEST_CASE("tuple codec: all strings of four hard bytes in front of another element keep their order") {
+TEST_CASE("tuple codec: preserves the order of all strings of up to four hard bytes before another element") {
     std::vector<std::pair<bytes, char8_t>> keys;
     for (const auto& first : hard_strings(4))
         for (const char8_t second : {u8'\0', u8'\1', u8'\xff'}) keys.emplace_back(first, second);
@@ -143,7 +143,7 @@ TEST_CASE("tuple codec: all strings of four hard bytes in front of another eleme
     require_same_order(keys);
 }
 
-TEMPLATE_TEST_CASE("tuple codec: keeps order and comes back", "", text_pair, record, nested, custom,
+TEMPLATE_TEST_CASE("tuple codec: preserves order and every key is read back", "", text_pair, record, nested, custom,
                    (std::tuple<bytes>), (std::tuple<std::uint8_t, double>), (std::tuple<std::int32_t, bytes, double>),
                    (std::tuple<std::tuple<std::tuple<bytes>>, bytes>), (std::pair<descending, double>),
                    (std::tuple<std::tuple<std::uint8_t>, std::tuple<>, bytes>)) {
@@ -156,14 +156,14 @@ TEMPLATE_TEST_CASE("tuple codec: keeps order and comes back", "", text_pair, rec
     require_same_order(keys);
 }
 
-TEMPLATE_TEST_CASE("tuple codec: garbage is refused or is the encoding of what it decodes to", "", text_pair, record,
+TEMPLATE_TEST_CASE("tuple codec: random bytes are refused or are the encoding of their key", "", text_pair, record,
                    nested, custom) {
     const auto seed = lsm::test::seed_or(111);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
     lsm::test::require_garbage_refused_or_kept<TestType>(random, 24, 100000);
 
-    // Nearly right bytes: one byte of an encoding is changed.
+    // Encodings in which one byte is changed.
     int accepted = 0;
     for (int i = 0; i < 20000; ++i) {
         bytes raw = key_bytes(random_part<TestType>::make(random));
@@ -193,13 +193,13 @@ TEST_CASE("tuple codec: the sizes of fixed elements add up") {
     STATIC_REQUIRE_FALSE(lsm::detail::fixed_size_codec<key_codec<std::pair<word, bool>>>);
 }
 
-TEST_CASE("tuple codec: the empty tuple is no bytes") {
+TEST_CASE("tuple codec: the empty tuple is encoded as no bytes") {
     CHECK(key_bytes(std::tuple<>()).empty());
     CHECK(key_codec<std::tuple<>>::decode(""));
     CHECK_FALSE(key_codec<std::tuple<>>::decode("x"));
 }
 
-TEST_CASE("tuple codec: cut off anywhere or longer it is refused") {
+TEST_CASE("tuple codec: an encoding that is cut off or too long is refused") {
     const std::vector<record> keys = {{"", 0, ""}, {"key", -1, "other"}, {bytes("\0\0\xff\1", 4), 7, bytes("\0", 1)}};
     for (const auto& key : keys) {
         const bytes whole = key_bytes(key);
@@ -215,7 +215,7 @@ TEST_CASE("tuple codec: cut off anywhere or longer it is refused") {
         REQUIRE(key_codec<fixed>::decode(bytes(size, '\1')).has_value() == (size == 3));
 }
 
-TEST_CASE("tuple codec: malformed end marks are refused") {
+TEST_CASE("tuple codec: malformed terminators are refused") {
     using one = std::tuple<bytes>;
     REQUIRE(key_codec<one>::decode(bytes("a\0\1", 3)));
     CHECK_FALSE(key_codec<one>::decode(""));
@@ -228,16 +228,16 @@ TEST_CASE("tuple codec: malformed end marks are refused") {
     }
 }
 
-TEST_CASE("tuple codec: an element that its codec refuses makes the tuple refused") {
+TEST_CASE("tuple codec: a tuple with an element that its codec refuses is refused") {
     CHECK_FALSE(key_codec<std::pair<bool, bool>>::decode("\1\2"));
     CHECK_FALSE(key_codec<std::pair<bool, bool>>::decode("\2\1"));
-    // A word that says it has three letters and has two.
+    // A word of two letters with the length three.
     CHECK_FALSE(key_codec<std::tuple<word>>::decode(bytes("\3ab\0\1", 5)));
-    // A nested pair that is well terminated outside and is none inside.
+    // An element that is well terminated, but is not the encoding of a pair.
     CHECK_FALSE(key_codec<std::tuple<text_pair>>::decode(bytes("abc\0\1", 5)));
 }
 
-TEST_CASE("tuple codec: the first elements encode to a prefix of the whole") {
+TEST_CASE("tuple codec: the encoding of the first elements is a prefix of the whole") {
     const auto seed = lsm::test::seed_or(112);
     INFO("seed " << seed);
     std::mt19937_64 random(seed);
@@ -251,7 +251,7 @@ TEST_CASE("tuple codec: the first elements encode to a prefix of the whole") {
     }
 }
 
-TEST_CASE("tuple codec: encoding appends") {
+TEST_CASE("tuple codec: encode appends") {
     bytes out = "before:";
     key_codec<text_pair>::encode({"a", ""}, out);
     CHECK(out == bytes("before:a\0\1\0\1", 12));

@@ -13,30 +13,31 @@
 
 #include "support/catch.hpp"
 #include "support/codecs.hpp"
-#include "support/vector_cursor.hpp"
+#include "support/cursors.hpp"
 
 using lsm::bytes;
 using lsm::bytes_view;
-using lsm::entry_type;
 using lsm::errc;
 using lsm::policies;
 using lsm::typed_cursor;
+using lsm::test::entry_list;
 using lsm::test::key_bytes;
-using lsm::test::owned_entry;
+using lsm::test::listed_cursor;
 using lsm::test::value_bytes;
-using lsm::test::vector_cursor;
 
 namespace {
 
-using untyped = typed_cursor<policies<>, vector_cursor>;
-using plain_with_tombstones = typed_cursor<policies<>, vector_cursor, true>;
+using untyped = typed_cursor<policies<>, listed_cursor>;
+using plain_with_tombstones = typed_cursor<policies<>, listed_cursor, true>;
 using numbers = policies<std::int32_t, std::uint16_t>;
-using typed = typed_cursor<numbers, vector_cursor>;
-using typed_with_tombstones = typed_cursor<numbers, vector_cursor, true>;
+using typed = typed_cursor<numbers, listed_cursor>;
+using typed_with_tombstones = typed_cursor<numbers, listed_cursor, true>;
 
-owned_entry number(std::int32_t key, std::uint16_t value) { return {key_bytes(key), value_bytes(value)}; }
-owned_entry deleted(std::int32_t key) { return {key_bytes(key), "", entry_type::tombstone}; }
-owned_entry text(bytes key, bytes value) { return {std::move(key), std::move(value)}; }
+using entry = entry_list::value_type;
+
+entry number(std::int32_t key, std::uint16_t value) { return {key_bytes(key), value_bytes(value)}; }
+entry deleted(std::int32_t key) { return {key_bytes(key), lsm::test::deleted}; }
+entry text(bytes key, bytes value) { return {std::move(key), std::move(value)}; }
 
 using number_pairs = std::vector<std::pair<std::int32_t, std::uint16_t>>;
 
@@ -46,22 +47,22 @@ number_pairs rest(typed& at) {
     return out;
 }
 
-const std::vector<owned_entry> three = {number(-5, 50), number(0, 60), number(7, 70)};
+const entry_list three = {number(-5, 50), number(0, 60), number(7, 70)};
 
-// The key of the one in the middle is too short by a byte.
-std::vector<owned_entry> with_bad_key() {
+// The key of the entry in the middle is a byte too short.
+entry_list with_bad_key() {
     return {number(1, 10), text(key_bytes(std::int32_t{2}).substr(0, 3), value_bytes(std::uint16_t{20})),
             number(3, 30)};
 }
-// The value of the one in the middle is too long by a byte.
-std::vector<owned_entry> with_bad_value() {
+// The value of the entry in the middle is a byte too long.
+entry_list with_bad_value() {
     return {number(1, 10), text(key_bytes(std::int32_t{2}), value_bytes(std::uint16_t{20}) + "?"), number(3, 30)};
 }
 
 }  // namespace
 
-TEST_CASE("typed_cursor: stands on the first entry when the byte cursor does") {
-    vector_cursor inner(three);
+TEST_CASE("typed_cursor: initially stands where the byte cursor stands") {
+    listed_cursor inner(three);
     CHECK_FALSE(typed(inner).valid());
     inner.seek_to_first();
     const typed at(inner);
@@ -71,7 +72,7 @@ TEST_CASE("typed_cursor: stands on the first entry when the byte cursor does") {
 }
 
 TEST_CASE("typed_cursor: walks and seeks in both directions") {
-    typed at{vector_cursor(three)};
+    typed at{listed_cursor(three)};
     at.seek_to_first();
     CHECK(rest(at) == number_pairs{{-5, 50}, {0, 60}, {7, 70}});
     CHECK(at.status());
@@ -92,15 +93,15 @@ TEST_CASE("typed_cursor: walks and seeks in both directions") {
     CHECK_FALSE(at.valid());
 }
 
-TEST_CASE("typed_cursor: the stored bytes are there too") {
-    typed at{vector_cursor(three)};
+TEST_CASE("typed_cursor: shows the stored bytes too") {
+    typed at{listed_cursor(three)};
     at.seek(0);
-    CHECK(at.key_bytes() == three[1].key);
-    CHECK(at.entry() == three[1].view());
+    CHECK(at.key_bytes() == three[1].first);
+    CHECK(at.entry() == lsm::test::view_of(three[1].second));
 }
 
-TEST_CASE("typed_cursor: bytes come out as views of what is stored") {
-    untyped at{vector_cursor({text("a", "1"), text("b", "2")})};
+TEST_CASE("typed_cursor: returns bytes as views of what is stored") {
+    untyped at{listed_cursor({text("a", "1"), text("b", "2")})};
     at.seek("b");
     REQUIRE(at.valid());
     CHECK(at.key() == "b");
@@ -111,7 +112,7 @@ TEST_CASE("typed_cursor: bytes come out as views of what is stored") {
 }
 
 TEST_CASE("typed_cursor: shows tombstones where the stage does") {
-    typed_with_tombstones at{vector_cursor({number(1, 10), deleted(2), number(3, 30)})};
+    typed_with_tombstones at{listed_cursor({number(1, 10), deleted(2), number(3, 30)})};
     at.seek_to_first();
     CHECK_FALSE(at.tombstone());
     at.next();
@@ -122,14 +123,14 @@ TEST_CASE("typed_cursor: shows tombstones where the stage does") {
     CHECK_FALSE(at.tombstone());
     CHECK(at.value() == 30);
 
-    plain_with_tombstones texts{vector_cursor({{"a", "", entry_type::tombstone}})};
+    plain_with_tombstones texts{listed_cursor({{"a", lsm::test::deleted}})};
     texts.seek_to_first();
     CHECK(texts.tombstone());
 }
 
-TEST_CASE("typed_cursor: bytes that are no key end a walk with an error") {
+TEST_CASE("typed_cursor: bytes that are not a key end a walk with an error") {
     for (const bool forward : {true, false}) {
-        typed at{vector_cursor(with_bad_key())};
+        typed at{listed_cursor(with_bad_key())};
         forward ? at.seek_to_first() : at.seek_to_last();
         REQUIRE(at.valid());
         forward ? at.next() : at.prev();
@@ -140,9 +141,9 @@ TEST_CASE("typed_cursor: bytes that are no key end a walk with an error") {
     }
 }
 
-TEST_CASE("typed_cursor: bytes that are no value end a walk with an error") {
+TEST_CASE("typed_cursor: bytes that are not a value end a walk with an error") {
     for (const bool forward : {true, false}) {
-        typed at{vector_cursor(with_bad_value())};
+        typed at{listed_cursor(with_bad_value())};
         forward ? at.seek_to_first() : at.seek_to_last();
         REQUIRE(at.valid());
         forward ? at.next() : at.prev();
@@ -153,8 +154,8 @@ TEST_CASE("typed_cursor: bytes that are no value end a walk with an error") {
     }
 }
 
-TEST_CASE("typed_cursor: a bad entry is met by whatever stands on it") {
-    typed at{vector_cursor(with_bad_value())};
+TEST_CASE("typed_cursor: seeking a bad entry or starting on it is an error") {
+    typed at{listed_cursor(with_bad_value())};
     at.seek(2);
     CHECK_FALSE(at.valid());
     CHECK_FALSE(at.status());
@@ -163,15 +164,15 @@ TEST_CASE("typed_cursor: a bad entry is met by whatever stands on it") {
     CHECK(at.status());
     CHECK(at.value() == 30);
 
-    vector_cursor inner({text("short", "")});
+    listed_cursor inner({text("short", "")});
     inner.seek_to_first();
     const typed made_on_it(inner);
     CHECK_FALSE(made_on_it.valid());
     CHECK(made_on_it.status().error().code == errc::bad_key);
 }
 
-TEST_CASE("typed_cursor: a tombstone of no value is no bad value") {
-    typed_with_tombstones at{vector_cursor({deleted(1), text("x", "")})};
+TEST_CASE("typed_cursor: a tombstone is not a bad value") {
+    typed_with_tombstones at{listed_cursor({deleted(1), text("x", "")})};
     at.seek_to_first();
     CHECK(at.valid());
     at.next();
@@ -179,8 +180,8 @@ TEST_CASE("typed_cursor: a tombstone of no value is no bad value") {
     CHECK(at.status().error().code == errc::bad_key);
 }
 
-TEST_CASE("typed_cursor: damage below shows as it is") {
-    typed at{vector_cursor(three, 1)};
+TEST_CASE("typed_cursor: the status of the byte cursor is passed on") {
+    typed at{listed_cursor(three, 1)};
     at.seek_to_first();
     CHECK(rest(at) == number_pairs{{-5, 50}});
     REQUIRE_FALSE(at.status());
@@ -200,7 +201,7 @@ TEST_CASE("typed_cursor: is an input range of pairs") {
     STATIC_REQUIRE(std::is_same_v<std::ranges::range_value_t<typed_with_tombstones>,
                                   std::pair<std::int32_t, std::optional<std::uint16_t>>>);
 
-    typed at{vector_cursor(three)};
+    typed at{listed_cursor(three)};
     at.seek_to_first();
     number_pairs seen;
     for (const auto& [key, value] : at) seen.emplace_back(key, value);
@@ -208,15 +209,15 @@ TEST_CASE("typed_cursor: is an input range of pairs") {
     CHECK(at.status());
 }
 
-TEST_CASE("typed_cursor: a range begins where the cursor stands") {
-    typed at{vector_cursor(three)};
+TEST_CASE("typed_cursor: as a range begins where the cursor stands") {
+    typed at{listed_cursor(three)};
     at.seek(0);
     CHECK(std::ranges::count_if(at, [](const auto&) { return true; }) == 2);
     CHECK(at.begin() == at.end());
 }
 
-TEST_CASE("typed_cursor: ranges algorithms find and stop") {
-    typed at{vector_cursor(three)};
+TEST_CASE("typed_cursor: a ranges algorithm stops at the entry that it finds") {
+    typed at{listed_cursor(three)};
     at.seek_to_first();
     const auto found = std::ranges::find_if(at, [](const auto& entry) { return entry.second == 60; });
     REQUIRE(found != at.end());
@@ -224,8 +225,8 @@ TEST_CASE("typed_cursor: ranges algorithms find and stop") {
     CHECK(at.key() == 0);
 }
 
-TEST_CASE("typed_cursor: in a range a tombstone has no value") {
-    typed_with_tombstones at{vector_cursor({number(1, 10), deleted(2)})};
+TEST_CASE("typed_cursor: a tombstone in a range has no value") {
+    typed_with_tombstones at{listed_cursor({number(1, 10), deleted(2)})};
     at.seek_to_first();
     std::vector<std::pair<std::int32_t, std::optional<std::uint16_t>>> seen;
     for (const auto& entry : at) seen.push_back(entry);
@@ -234,8 +235,8 @@ TEST_CASE("typed_cursor: in a range a tombstone has no value") {
     CHECK(seen[1] == std::pair(std::int32_t{2}, std::optional<std::uint16_t>()));
 }
 
-TEST_CASE("typed_cursor: a range ends at a bad entry and status tells") {
-    typed at{vector_cursor(with_bad_key())};
+TEST_CASE("typed_cursor: a bad entry ends a range and status is its error") {
+    typed at{listed_cursor(with_bad_key())};
     at.seek_to_first();
     int seen = 0;
     for (const auto& entry : at) seen += entry.first;
@@ -243,13 +244,13 @@ TEST_CASE("typed_cursor: a range ends at a bad entry and status tells") {
     CHECK(at.status().error().code == errc::bad_key);
 }
 
-TEST_CASE("typed_cursor: a confined and turned round byte cursor works below it") {
+TEST_CASE("typed_cursor: works over a byte cursor with a reversed range") {
     using alloc = std::allocator<std::byte>;
     lsm::detail::key_range<alloc> range;
     range.from.set(key_bytes(std::int32_t{-5}));
     range.to.set(key_bytes(std::int32_t{7}));
     range.reverse = true;
-    typed_cursor<numbers, lsm::detail::range_cursor<vector_cursor, alloc>> at({vector_cursor(three), range});
+    typed_cursor<numbers, lsm::detail::range_cursor<listed_cursor, alloc>> at({listed_cursor(three), range});
     REQUIRE(at.valid());
     CHECK(at.key() == 0);
     at.next();
@@ -260,12 +261,12 @@ TEST_CASE("typed_cursor: a confined and turned round byte cursor works below it"
     CHECK(at.key() == 0);
 }
 
-TEST_CASE("typed_cursor: keys of varying size are decoded in order") {
+TEST_CASE("typed_cursor: keys of variable size are decoded in order") {
     using pairs = policies<std::pair<bytes, std::int32_t>, bytes>;
-    std::vector<owned_entry> entries;
+    entry_list entries;
     for (const auto& key : {std::pair<bytes, std::int32_t>("a", -1), {"a", 2}, {"b", 0}})
-        entries.push_back({key_bytes(key), "v"});
-    typed_cursor<pairs, vector_cursor> at{vector_cursor(entries)};
+        entries.emplace_back(key_bytes(key), "v");
+    typed_cursor<pairs, listed_cursor> at{listed_cursor(entries)};
     at.seek({"a", 0});
     REQUIRE(at.valid());
     CHECK(at.key() == std::pair<bytes, std::int32_t>("a", 2));

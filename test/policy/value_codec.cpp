@@ -59,7 +59,7 @@ TEST_CASE("value codec of bytes: the value is its own encoding") {
     }
 }
 
-TEST_CASE("value codec of plain types: comes back") {
+TEST_CASE("value codec of plain types: every value is read back") {
     CHECK(round_trip(42) == 42);
     CHECK(round_trip(-1.5) == -1.5);
     CHECK(round_trip(true));
@@ -87,14 +87,14 @@ TEST_CASE("value codec of plain types: other sizes are refused") {
     }
 }
 
-TEST_CASE("value codec of bool: bytes that are no bool are refused") {
+TEST_CASE("value codec of bool: bytes that are not a bool are refused") {
     for (unsigned byte = 0; byte < 256; ++byte) {
         INFO("byte " << byte);
         REQUIRE(value_codec<bool>::decode(bytes(1, static_cast<char>(byte))).has_value() == (byte < 2));
     }
 }
 
-TEST_CASE("value codec of plain types: unaligned bytes are read") {
+TEST_CASE("value codec of plain types: decodes unaligned bytes") {
     bytes raw(1, '?');
     value_codec<padded>::encode(padded{'z', 77, 3}, raw);
     const auto decoded = value_codec<padded>::decode(lsm::bytes_view(raw).substr(1));
@@ -106,7 +106,7 @@ TEST_CASE("value codec of plain types: unaligned bytes are read") {
 #if __has_builtin(__builtin_clear_padding)
 namespace {
 
-// A padded in memory that was `fill` before.
+// The encoding of a `padded` whose memory was filled with `fill` before.
 bytes padded_bytes(unsigned char fill) {
     alignas(padded) unsigned char memory[sizeof(padded)];
     std::memset(memory, fill, sizeof memory);
@@ -119,7 +119,7 @@ bytes padded_bytes(unsigned char fill) {
 
 }  // namespace
 
-TEST_CASE("value codec of plain types: padding does not show") {
+TEST_CASE("value codec of plain types: padding does not affect the encoding") {
     CHECK(padded_bytes(0xaa) == padded_bytes(0x55));
     CHECK(padded_bytes(0xff) == padded_bytes(0x00));
     const bytes raw = padded_bytes(0xff);
@@ -138,7 +138,7 @@ TEST_CASE("value codec of plain types: padding does not show") {
 #endif
 #endif
 
-TEST_CASE("value codec: what refers to other memory is not stored") {
+TEST_CASE("value codec: types that refer to other memory have none") {
     STATIC_REQUIRE(storable_value<bytes>);
     STATIC_REQUIRE(storable_value<int>);
     STATIC_REQUIRE(storable_value<padded>);

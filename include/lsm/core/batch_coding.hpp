@@ -8,15 +8,16 @@
 #include <lsm/core/entry.hpp>
 #include <lsm/core/result.hpp>
 
-/// The write batch:
+/// The encoding of a write batch:
 ///
 ///     count u32 | count times: type u8 | klen u32 | key | for type 0 only: vlen u32 | value
 ///
-/// An operation is an entry for a key: type 0 puts a value, type 1 deletes, which is to put a tombstone.
+/// An operation is a key and its new entry. Type 0 puts a value; type 1 deletes the key, that is, puts a tombstone.
 namespace lsm::detail {
 
 inline constexpr std::size_t batch_header_bytes = 4;
 
+/// Requires lengths of at most max_length.
 template <class Out>
 void append_batch_operation(Out& out, bytes_view key, entry_view entry) {
     const char type = static_cast<char>(entry.type);
@@ -28,17 +29,18 @@ void append_batch_operation(Out& out, bytes_view key, entry_view entry) {
     out.append(entry.value.data(), entry.value.size());
 }
 
-/// Walks the operations of an encoded batch. Nothing is allocated whatever the bytes claim.
+/// Reads the operations of an encoded batch, one after the other. Allocates nothing, whatever the bytes claim.
 class batch_reader {
 public:
     explicit batch_reader(bytes_view in) noexcept : fields_(in) {
         if (!fields_.read(left_)) fail(errc::short_input);
     }
 
-    /// Of `count` operations without the count in front of them.
+    /// Reads `count` operations from bytes that do not begin with the count.
     batch_reader(bytes_view operations, std::uint32_t count) noexcept : fields_(operations), left_(count) {}
 
-    /// The next operation; false when there is none left, or at a defect. The views live as long as the batch's bytes.
+    /// Reads the next operation. Returns false after the last one and at a defect. `key` and `entry` are views of the
+    /// batch's bytes.
     [[nodiscard]] bool next(bytes_view& key, entry_view& entry) noexcept {
         if (left_ == 0) return false;
         std::uint8_t type = 0;
@@ -54,13 +56,12 @@ public:
         return true;
     }
 
-    /// Operations still to come, as the batch claims; none behind a defect.
+    /// The number of operations still to be read, according to the batch's count; 0 after a defect.
     [[nodiscard]] std::uint32_t left() const noexcept { return left_; }
-    /// How far the fields that were read reach.
+    /// The number of bytes read so far.
     [[nodiscard]] std::size_t offset() const noexcept { return fields_.offset(); }
 
-    /// What is wrong with the batch as far as it was read: short_input or bad_type. After the last operation also
-    /// trailing_bytes.
+    /// Returns the defect found so far, if any: short_input or bad_type, or trailing_bytes after the last operation.
     [[nodiscard]] std::optional<errc> defect() const noexcept {
         if (damaged_) return defect_;
         if (left_ == 0 && fields_.left() != 0) return errc::trailing_bytes;
@@ -81,7 +82,8 @@ private:
     errc defect_{};
 };
 
-/// Reads the whole batch and says what is wrong with it, if anything. O(operations), no memory.
+/// Checks a whole batch. Errors: short_input, bad_type and trailing_bytes, with the offset. O(operations); takes no
+/// memory, except for the text of an error.
 [[nodiscard]] inline result<void> check_batch(bytes_view in) {
     batch_reader batch(in);
     bytes_view key;

@@ -11,8 +11,9 @@
 
 namespace lsm {
 
-/// Byte strings. Both compare as unsigned bytes, a proper prefix first: char_traits<char> compares its characters as
-/// unsigned char, so std::less, operator< and operator<=> of these types are the key order of every lsm file.
+/// Byte strings, owned and viewed. Both compare by unsigned bytes, and a proper prefix is less than the longer string:
+/// char_traits<char> compares characters as unsigned char. So std::less, operator< and operator<=> of these types are
+/// the key order of every lsm file.
 using bytes = std::string;
 using bytes_view = std::string_view;
 
@@ -21,12 +22,12 @@ template <class Alloc>
 using basic_bytes =
     std::basic_string<char, std::char_traits<char>, typename std::allocator_traits<Alloc>::template rebind_alloc<char>>;
 
-/// The longest key or value, in bytes: the formats store lengths in 32 bits.
+/// The greatest length of a key or value in bytes. The formats store lengths in 32 bits.
 inline constexpr std::size_t max_length = 0xffff'ffff;
 
 namespace detail {
 
-/// Makes room for `more` bytes, so that appending them cannot throw. Grows by doubling.
+/// Makes room for `more` bytes, so that appending them cannot throw. Growing at least doubles the capacity.
 template <class String>
 void make_room(String& out, std::size_t more) {
     if (out.capacity() - out.size() < more) out.reserve(std::max(out.size() + more, 2 * out.capacity()));

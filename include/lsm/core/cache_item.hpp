@@ -9,19 +9,21 @@ namespace lsm::detail {
 
 class cache_slot;
 
-/// What a cache keeps: an object that counts its holders, and has a place in the cache's queues.
+/// The base of objects that a shared_cache keeps. It counts the holders of the object, initially one, and has the
+/// fields that the cache needs.
 class cache_item {
 public:
     cache_item() = default;
     cache_item(const cache_item&) = delete;
     cache_item& operator=(const cache_item&) = delete;
 
+    /// Adds a holder. Requires that there is one.
     void hold() noexcept { holders_.fetch_add(1, std::memory_order_relaxed); }
-    /// Whether that was the last holder.
+    /// Removes a holder. Returns whether it was the last one.
     [[nodiscard]] bool release() noexcept { return holders_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
 
-    /// Says that it was of use again, up to three times.
-    void used() noexcept {
+    /// Counts a use, up to three. The cache evicts items without recent uses first.
+    void mark_used() noexcept {
         const std::uint8_t uses = uses_.load(std::memory_order_relaxed);
         if (uses < 3) uses_.store(uses + 1, std::memory_order_relaxed);
     }
@@ -35,21 +37,21 @@ private:
     std::atomic<std::uint32_t> holders_ = 1;
     std::atomic<std::uint8_t> uses_ = 0;
 
-    // The cache's, under its lock.
+    // Accessed only by the cache, under its lock.
     cache_item* newer_ = nullptr;
     cache_item* older_ = nullptr;
-    cache_slot* home_ = nullptr;
+    cache_slot* slot_ = nullptr;
     std::size_t charge_ = 0;
     std::uint64_t retired_at_ = 0;
 };
 
-/// A pointer to an item, which it holds. A null one holds nothing.
+/// A smart pointer that is a holder of an item. Null by default.
 template <class Item>
 class item_pointer {
 public:
     item_pointer() = default;
-    /// Takes over a holder that is counted already.
-    explicit item_pointer(Item* counted) noexcept : item_(counted) {}
+    /// Takes over a holder that `item` has counted already.
+    explicit item_pointer(Item* item) noexcept : item_(item) {}
     item_pointer(const item_pointer& other) noexcept : item_(other.item_) {
         if (item_ != nullptr) item_->hold();
     }
@@ -64,6 +66,7 @@ public:
     [[nodiscard]] Item* get() const noexcept { return item_; }
     [[nodiscard]] Item* operator->() const noexcept { return item_; }
 
+    /// Removes a holder of `item`, and destroys the item if it was the last one. A null `item` is ignored.
     static void release(Item* item) noexcept {
         if (item != nullptr && item->release()) Item::destroy(item);
     }

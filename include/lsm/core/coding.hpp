@@ -8,7 +8,7 @@
 
 #include <lsm/core/bytes.hpp>
 
-/// Fixed-width little-endian integers, and a reader that checks every length before it moves.
+/// Fixed-width little-endian integers, and a reader that checks every length against the bytes that are left.
 namespace lsm::detail {
 
 template <std::unsigned_integral T>
@@ -41,7 +41,8 @@ void append_le(Out& out, T value) {
     out.append(raw, sizeof raw);
 }
 
-/// Reads fields from the front of a byte string. A read that needs more than is left returns false and moves nothing.
+/// Reads fields from a byte string, from front to back. A read that needs more bytes than are left returns false and
+/// changes nothing.
 class field_reader {
 public:
     explicit field_reader(bytes_view in) noexcept : in_(in) {}
@@ -54,6 +55,7 @@ public:
         return true;
     }
 
+    /// Reads `length` bytes. `out` is a view of the reader's input.
     [[nodiscard]] bool read(std::size_t length, bytes_view& out) noexcept {
         if (left() < length) return false;
         out = {in_.data() + offset_, length};
@@ -69,7 +71,8 @@ private:
     std::size_t offset_ = 0;
 };
 
-/// The first eight bytes as a big-endian number, zeros behind fewer: byte strings with different ones order like them.
+/// Returns the first eight bytes of `in` as a big-endian number; fewer bytes are padded with zeros at the end. Byte
+/// strings whose numbers differ compare as their numbers do.
 [[nodiscard]] inline std::uint64_t leading_number(bytes_view in) noexcept {
     std::uint64_t out = 0;
     if (in.size() >= sizeof out) return byte_swapped(load_le<std::uint64_t>(in.data()));

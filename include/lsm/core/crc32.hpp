@@ -12,7 +12,8 @@
 #define LSM_CRC32_PCLMUL 1
 #endif
 
-/// CRC-32 (IEEE 802.3; reflected polynomial 0xEDB88320, as zlib's crc32). The registers below hold the inverted CRC.
+/// CRC-32 (IEEE 802.3; reflected polynomial 0xEDB88320), as zlib's crc32. The functions in detail take and return the
+/// CRC register, which is the CRC inverted.
 namespace lsm::detail {
 
 // Slicing by eight: tables[k][b] is the CRC of byte b followed by k zero bytes.
@@ -45,7 +46,8 @@ inline constexpr auto crc32_tables = [] {
 
 #define LSM_CRC32_TARGET __attribute__((target("pclmul")))
 
-// Moves a 128-bit remainder forward over the distance that `factors` stand for, and adds what lies there.
+// Multiplies a 128-bit remainder by the power of x that `factors` stand for, which shifts it over that many bits of the
+// message, and adds the next 128 bits of the message.
 LSM_CRC32_TARGET inline __m128i crc32_fold(__m128i remainder, __m128i factors, __m128i next) noexcept {
     const __m128i low = _mm_clmulepi64_si128(remainder, factors, 0x00);
     const __m128i high = _mm_clmulepi64_si128(remainder, factors, 0x11);
@@ -57,13 +59,14 @@ LSM_CRC32_TARGET inline __m128i crc32_load(const char* from) noexcept {
 }
 
 /// Folding by carry-less multiplication, after V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using
-/// PCLMULQDQ Instruction" (Intel, 2009); the constants are x^n mod P for the reflected IEEE polynomial, as listed
-/// there. Requires a CPU with PCLMULQDQ, and at least 64 bytes.
+/// PCLMULQDQ Instruction" (Intel, 2009). The constants are x^n mod P for the reflected IEEE polynomial, as listed
+/// there. Requires a CPU with PCLMULQDQ, and size >= 64.
 [[nodiscard]] LSM_CRC32_TARGET inline std::uint32_t crc32_pclmul(std::uint32_t crc, const char* data,
                                                                  std::size_t size) noexcept {
     const __m128i by_64 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4);
     const __m128i by_16 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
 
+    // Four remainders run side by side, 64 bytes at a time: the multiplications of one would wait for each other.
     __m128i a = _mm_xor_si128(crc32_load(data), _mm_cvtsi32_si128(static_cast<int>(crc)));
     __m128i b = crc32_load(data + 16);
     __m128i c = crc32_load(data + 32);
@@ -74,12 +77,13 @@ LSM_CRC32_TARGET inline __m128i crc32_load(const char* from) noexcept {
         c = crc32_fold(c, by_64, crc32_load(data + 32));
         d = crc32_fold(d, by_64, crc32_load(data + 48));
     }
+    // Then the four become one.
     a = crc32_fold(a, by_16, b);
     a = crc32_fold(a, by_16, c);
     a = crc32_fold(a, by_16, d);
     for (; size >= 16; data += 16, size -= 16) a = crc32_fold(a, by_16, crc32_load(data));
 
-    // The 128 bits left are as good as the message so far: the tables finish them, and the last few bytes.
+    // These 128 bits leave the same register as the message up to here. The tables process them and the last bytes.
     char rest[16];
     _mm_storeu_si128(reinterpret_cast<__m128i*>(rest), a);
     return crc32_portable(crc32_portable(0, rest, sizeof rest), data, size);
@@ -100,8 +104,9 @@ LSM_CRC32_TARGET inline __m128i crc32_load(const char* from) noexcept {
 
 namespace lsm {
 
-/// The CRC-32 of `data`; crc32("123456789") is 0xCBF43926. `before` is the CRC of the bytes in front of `data`, so that
-/// a text can be checked in pieces. O(size); carry-less multiplication where the CPU has it, tables elsewhere.
+/// Returns the CRC-32 of `data`; crc32("123456789") is 0xCBF43926. To compute the CRC of a text in pieces, pass the CRC
+/// of the text before `data` as `before`. O(size). Uses carry-less multiplication if the CPU has it, and tables
+/// otherwise.
 [[nodiscard]] inline std::uint32_t crc32(bytes_view data, std::uint32_t before = 0) noexcept {
 #if LSM_CRC32_PCLMUL
     if (data.size() >= 64 && detail::crc32_has_hardware())

@@ -6,13 +6,15 @@
 #include <lsm/core/entry.hpp>
 #include <lsm/core/result.hpp>
 
-/// Cursors walk entries in key order, tombstones included. They are what every stage offers and what the merge takes.
+/// A cursor walks entries in key order, tombstones included. Every stage provides one, and the merge takes them.
 ///
-/// A cursor stands on an entry, or is not valid(): then it ran off an end, or met damage, which status() tells. next(),
-/// prev(), key() and entry() require valid(). The views that key() and entry() give last until the cursor moves, and
-/// are no keys to seek it with. A freshly made cursor need not stand anywhere: seek first.
+/// A cursor either stands on an entry or is not valid(). In the latter case it has moved past an end, or it has met
+/// damage, and then status() is that error. next(), prev(), key() and entry() require valid(). The views that key() and
+/// entry() return are valid until the cursor moves, so do not pass them to its own seek(). A new cursor need not stand
+/// on an entry: seek first.
 namespace lsm {
 
+/// A cursor that moves forward only.
 template <class C>
 concept forward_cursor = requires(C& moving, const C& standing) {
     { standing.valid() } -> std::same_as<bool>;
@@ -22,11 +24,12 @@ concept forward_cursor = requires(C& moving, const C& standing) {
     moving.next();
 };
 
+/// A cursor that moves in both directions.
 template <class C>
 concept cursor = forward_cursor<C> && requires(C& moving, bytes_view key) {
     moving.seek_to_first();
     moving.seek_to_last();
-    moving.seek(key);  // to the first entry whose key is not below `key`
+    moving.seek(key);  // moves to the first entry whose key is not less than `key`
     moving.prev();
 };
 
@@ -34,25 +37,27 @@ concept cursor = forward_cursor<C> && requires(C& moving, bytes_view key) {
 
 namespace lsm::detail {
 
-/// To the last entry whose key is below `key`.
+// Moves from where a seek() ended to the entry before. A seek that ended at damage stays there.
 template <cursor C>
-void seek_below(C& at, bytes_view key) {
-    at.seek(key);
+void step_back_from_seek(C& at) {
     if (at.valid())
         at.prev();
     else if (at.status())
         at.seek_to_last();
 }
 
-/// To the last entry whose key is not above `key`.
+/// Moves to the last entry whose key is less than `key`.
+template <cursor C>
+void seek_below(C& at, bytes_view key) {
+    at.seek(key);
+    step_back_from_seek(at);
+}
+
+/// Moves to the last entry whose key is not greater than `key`.
 template <cursor C>
 void seek_not_above(C& at, bytes_view key) {
     at.seek(key);
-    if (at.valid() && at.key() == key) return;
-    if (at.valid())
-        at.prev();
-    else if (at.status())
-        at.seek_to_last();
+    if (!at.valid() || at.key() != key) step_back_from_seek(at);
 }
 
 }  // namespace lsm::detail

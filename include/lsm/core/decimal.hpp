@@ -7,11 +7,11 @@
 
 namespace lsm::detail {
 
-/// Parses a text that is a decimal number and nothing else, without a sign. Returns false, and leaves `out` undefined,
-/// for any other text and for a number above 2^64-1. Leading zeros are accepted.
+/// Parses a text that consists of decimal digits. Leading zeros are accepted; a sign, spaces and the empty text are
+/// not. Returns false for any other text and for a number above 2^64-1; `out` is then unspecified.
 [[nodiscard]] inline bool parse_decimal(std::string_view text, std::uint64_t& out) noexcept {
-    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), out);
-    return problem == std::errc() && end == text.data() + text.size();
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return error == std::errc() && end == text.data() + text.size();
 }
 
 }  // namespace lsm::detail

@@ -10,10 +10,10 @@
 
 namespace lsm {
 
-/// What an entry says of its key; the numbers are those in the files.
+/// Whether an entry is a value or a tombstone, which says that the key was deleted. The numbers are those in files.
 enum class entry_type : std::uint8_t { value = 0, tombstone = 1 };
 
-/// An entry whose bytes live elsewhere. A tombstone has no value bytes.
+/// An entry that does not own its bytes. The value of a tombstone is empty.
 struct entry_view {
     entry_type type = entry_type::value;
     bytes_view value = {};
@@ -22,7 +22,7 @@ struct entry_view {
     friend bool operator==(const entry_view&, const entry_view&) = default;
 };
 
-/// What a table or memtable knows of a key: its value, that it was deleted, or nothing.
+/// The result of looking up a key in a table or memtable: its value, a tombstone, or nothing.
 template <class Value>
 class basic_lookup {
 public:
@@ -30,7 +30,7 @@ public:
 
     /// Absent.
     basic_lookup() = default;
-    /// Requires `state` != outcome::found, which comes with a value.
+    /// Requires state != outcome::found: a found entry has a value.
     explicit basic_lookup(outcome state) : state_(state) {}
     explicit basic_lookup(Value value) : state_(outcome::found), value_(std::move(value)) {}
 
@@ -52,7 +52,7 @@ private:
 
 }  // namespace lsm
 
-/// The entry record of MemTable dumps and data blocks:
+/// The entry record, used by MemTable dumps and data blocks:
 ///
 ///     klen u32 | vlen u32 | type u8 | key[klen] | value[vlen]
 namespace lsm::detail {

@@ -11,36 +11,36 @@
 
 namespace lsm {
 
-/// What went wrong. The first group are the defects that the format page names.
+/// The kind of an error. The first group are defects of files.
 enum class errc : unsigned char {
     short_input = 1,     ///< fewer bytes than a field needs
-    bad_magic,           ///< the file is of another kind
-    bad_block,           ///< an SSTable's block or index does not parse
+    bad_magic,           ///< the file is not of the expected kind
+    bad_block,           ///< a block or the index of an SSTable cannot be parsed
     unsorted,            ///< a key that is not greater than the one before it
     bad_tombstone,       ///< a tombstone with a value
     bad_type,            ///< an entry type other than value and tombstone
-    index_out_of_range,  ///< an SSTable's index or block lies outside its place
-    trailing_bytes,      ///< bytes behind the last record
-    bad_checksum,        ///< bytes that are not the ones that were written
-    bad_manifest,        ///< a MANIFEST that breaks a rule of the format, or is missing beside data
-    corruption,          ///< a damaged log: damage that is followed by intact data, or must not be there at all
+    index_out_of_range,  ///< the index or a block of an SSTable lies outside its part of the file
+    trailing_bytes,      ///< bytes after the last record
+    bad_checksum,        ///< bytes that are not those that were written: a checksum does not match
+    bad_manifest,        ///< a MANIFEST that breaks a rule of the format, or is missing although there is data
+    corruption,          ///< log damage that the recovery mode does not drop, a missing log, or conflicting tables
 
-    bad_key,           ///< bytes that are no key of this key type
-    bad_value,         ///< bytes that are no value of this value type
+    bad_key,           ///< bytes that are not a key of the key type
+    bad_value,         ///< bytes that are not a value of the value type
     too_large,         ///< longer than the formats can store
-    io,                ///< the system refused; error::sys is its errno
-    no_space,          ///< the disk or quota is full; error::sys is the errno
+    io,                ///< a system call failed; error::sys is its errno
+    no_space,          ///< the disk or the quota is full; error::sys is the errno
     not_found,         ///< no such file or database
-    exists,            ///< a file or database that should not be there is
-    locked,            ///< the database is open already, here or in another process
+    exists,            ///< the file or database exists, but must not
+    locked,            ///< the file or database is in use, in this process or another
     closed,            ///< the database was closed
-    read_only,         ///< the database was opened to be read
-    stale,             ///< what was read is gone: another process changes the directory
+    read_only,         ///< the database was opened for reading only
+    stale,             ///< the files that were to be read are gone: another process changes the directory
     over_budget,       ///< the memory budget has no room for another snapshot or cursor
-    invalid_argument,  ///< a call that cannot be meant
+    invalid_argument,  ///< an argument, or a combination of them, that the call does not accept
 };
 
-/// The enumerator's name: "bad_magic".
+/// Returns the name of the enumerator, for example "bad_magic".
 [[nodiscard]] constexpr std::string_view to_string(errc code) noexcept {
     switch (code) {
         case errc::short_input: return "short_input";
@@ -71,35 +71,36 @@ enum class errc : unsigned char {
     return "unknown";
 }
 
-/// One failure: what kind, the system's errno where it has one (else 0), and a line for people that says where (file,
-/// offset or line) and what.
+/// An error: its kind, the errno of a failed system call (otherwise 0), and a text for people that names the place (the
+/// file, and the offset or line in it) and the defect.
 struct error {
     errc code;
     int sys = 0;
     std::string what;
 
-    /// The same failure, told by someone who knows in which file it happened.
+    /// Returns the same error with "<file>: " in front of its text.
     [[nodiscard]] error in(std::string_view file) && noexcept;
 };
 
 namespace detail {
 
-/// What `tell` returns; where there is no memory for its words, the failure in fewer: it is told all the same.
-template <class Tell>
-[[nodiscard]] error with_fallback_text(errc code, int sys, Tell tell) noexcept {
+/// Returns make_error(). If memory for its text runs out, returns an error with the same `code` and `sys` and a text
+/// that needs no memory.
+template <class MakeError>
+[[nodiscard]] error with_fallback_text(errc code, int sys, MakeError make_error) noexcept {
 #if defined(__cpp_exceptions)
     try {
-        return tell();
+        return make_error();
     } catch (const std::bad_alloc&) {
-        return {code, sys, "no memory"};
+        return {code, sys, "no memory"};  // short enough for the string's own buffer
     }
 #else
     static_cast<void>(code), static_cast<void>(sys);
-    return tell();
+    return make_error();
 #endif
 }
 
-/// "bad_type: <detail>", for failures that have no place in a file.
+/// Returns an error with the text "<code>: <detail>". Use failure_at() for a defect at an offset.
 [[nodiscard]] LSM_COLD inline error failure(errc code, std::string_view detail) noexcept {
     return with_fallback_text(code, 0, [&]() -> error {
         std::string what(to_string(code));
@@ -108,12 +109,13 @@ template <class Tell>
     });
 }
 
-/// "offset 17: bad_type: <detail>".
+/// Returns an error with the text "offset <offset>: <code>: <detail>".
 [[nodiscard]] LSM_COLD inline error failure_at(unsigned long long offset, errc code, std::string_view detail) noexcept {
     return with_fallback_text(code, 0, [&] { return failure(code, detail).in("offset " + std::to_string(offset)); });
 }
 
-/// A failed system call: "<operation>: <the system's words for sys>".
+/// Returns the error of a failed system call, with the text "<operation>: <the system's message for sys>". `sys` is its
+/// errno, which determines the code: no_space, not_found, exists, or io for all others.
 [[nodiscard]] LSM_COLD inline error system_failure(std::string_view operation, int sys) noexcept {
     errc code = errc::io;
     if (sys == ENOSPC || sys == EDQUOT) code = errc::no_space;
@@ -126,9 +128,9 @@ template <class Tell>
     });
 }
 
-/// A copy that takes no memory when there is none.
-[[nodiscard]] inline error copy_of(const error& why) noexcept {
-    return with_fallback_text(why.code, why.sys, [&] { return why; });
+/// Returns a copy. If memory for the text runs out, the copy has the fallback text.
+[[nodiscard]] inline error copy_of(const error& original) noexcept {
+    return with_fallback_text(original.code, original.sys, [&] { return original; });
 }
 
 }  // namespace detail

@@ -6,7 +6,7 @@
 
 namespace lsm::detail {
 
-/// A callable object that lives elsewhere, for as long as a call: a parameter type that owns nothing.
+/// A reference to a callable object, for parameters. Does not own the object, which must outlive the calls.
 template <class Signature>
 class function_ref;
 
@@ -18,14 +18,16 @@ public:
              std::is_invocable_r_v<R, F&, Args...>) function_ref(F&& callable)
     noexcept
         : object_(const_cast<void*>(static_cast<const void*>(std::addressof(callable)))),
-          call_([](void* object, Args... args) -> R {
-              return static_cast<R>(
-                  (*static_cast<std::add_pointer_t<std::remove_reference_t<F>>>(object))(std::forward<Args>(args)...));
-          }) {}
+          call_(&call<std::remove_reference_t<F>>) {}
 
     R operator()(Args... args) const { return call_(object_, std::forward<Args>(args)...); }
 
 private:
+    template <class Callable>
+    static R call(void* object, Args... args) {
+        return static_cast<R>((*static_cast<Callable*>(object))(std::forward<Args>(args)...));
+    }
+
     void* object_;
     R (*call_)(void*, Args...);
 };

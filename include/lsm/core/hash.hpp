@@ -9,8 +9,8 @@
 
 namespace lsm::detail {
 
-/// XXH64 with seed 0 (Y. Collet, "xxHash fast digest algorithm"): the hash of filters in files, so it never changes.
-/// xxh64("") is 0xEF46DB3751D8E999. O(size).
+/// Returns the XXH64 hash of `data` with seed 0 (Y. Collet, "xxHash fast digest algorithm"); xxh64("") is
+/// 0xEF46DB3751D8E999. The filters in files depend on it, so it never changes. O(size).
 [[nodiscard]] inline std::uint64_t xxh64(bytes_view data) noexcept {
     constexpr std::uint64_t p1 = 0x9e3779b185ebca87, p2 = 0xc2b2ae3d27d4eb4f, p3 = 0x165667b19e3779f9;
     constexpr std::uint64_t p4 = 0x85ebca77c2b2ae63, p5 = 0x27d4eb2f165667c5;
@@ -20,6 +20,7 @@ namespace lsm::detail {
 
     std::uint64_t hash = p5;
     if (left >= 32) {
+        // Four independent lanes, so that their multiplications overlap.
         std::uint64_t lanes[4] = {p1 + p2, p2, 0, 0 - p1};
         for (; left >= 32; left -= 32)
             for (std::uint64_t& lane : lanes) {
@@ -33,6 +34,7 @@ namespace lsm::detail {
     for (; left >= 8; left -= 8, at += 8) hash = std::rotl(hash ^ round(0, load_le<std::uint64_t>(at)), 27) * p1 + p4;
     for (; left >= 4; left -= 4, at += 4) hash = std::rotl(hash ^ load_le<std::uint32_t>(at) * p1, 23) * p2 + p3;
     for (; left > 0; --left, ++at) hash = std::rotl(hash ^ static_cast<unsigned char>(*at) * p5, 11) * p1;
+    // The final mixing: every bit of the text affects every bit of the hash.
     hash = (hash ^ hash >> 33) * p2;
     hash = (hash ^ hash >> 29) * p3;
     return hash ^ hash >> 32;

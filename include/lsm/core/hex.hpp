@@ -6,7 +6,7 @@
 
 namespace lsm {
 
-/// Appends `in` to `out` as lower-case hex digits, two a byte, without prefix or separators.
+/// Appends `in` to `out` as lower-case hex digits: two for each byte, without prefix or separators.
 template <class Out>
 void append_hex(Out& out, bytes_view in) {
     constexpr char digits[] = "0123456789abcdef";
@@ -17,6 +17,7 @@ void append_hex(Out& out, bytes_view in) {
     }
 }
 
+/// Returns the same digits as a string.
 [[nodiscard]] inline std::string hex(bytes_view in) {
     std::string out;
     out.reserve(2 * in.size());

@@ -11,27 +11,28 @@
 
 namespace lsm::detail {
 
-/// That memory ran out at `where`.
-[[nodiscard]] LSM_COLD inline error out_of_memory(std::string_view where) noexcept {
-    return system_failure("allocate", ENOMEM).in(where);
+/// Returns the error of running out of memory: io with ENOMEM. Its text begins with `place`, for example the directory.
+[[nodiscard]] LSM_COLD inline error out_of_memory(std::string_view place) noexcept {
+    return system_failure("allocate", ENOMEM).in(place);
 }
 
-/// What `f` returns, a result; running out of memory is an error like others where nobody is to catch it.
+/// Calls `f` and returns its result. If it throws std::bad_alloc, returns out_of_memory(place). Other exceptions pass
+/// through.
 template <class F>
-auto or_out_of_memory(std::string_view where, F f) -> decltype(f()) {
+auto or_out_of_memory(std::string_view place, F f) -> decltype(f()) {
 #if defined(__cpp_exceptions)
     try {
         return f();
     } catch (const std::bad_alloc&) {
-        return out_of_memory(where);
+        return out_of_memory(place);
     }
 #else
-    static_cast<void>(where);
+    static_cast<void>(place);
     return f();
 #endif
 }
 
-/// Calls `f`, which returns nothing. If memory runs out, what it has not done is left undone.
+/// Calls `f`, which returns nothing. If it throws std::bad_alloc, ignores that: the rest of its work is not done.
 template <class F>
 void unless_out_of_memory(F f) noexcept {
     static_cast<void>(or_out_of_memory({}, [&f]() -> result<void> {

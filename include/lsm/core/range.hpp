@@ -7,7 +7,7 @@
 
 namespace lsm::detail {
 
-/// One end of a range of keys; open until set.
+/// One end of a range of keys. Open, that is, without a key, until set.
 template <class Alloc>
 class key_bound {
 public:
@@ -17,9 +17,10 @@ public:
         key_.assign(key);
         set_ = true;
     }
-    /// To the smallest key above all keys that begin with `prefix`; open if there is none.
-    void set_behind_prefix(bytes_view prefix) {
+    /// Sets the smallest key that is greater than all keys with `prefix`. Open if there is none.
+    void set_after_prefix(bytes_view prefix) {
         set_ = false;
+        // The last byte that can be incremented; the bytes after it are dropped.
         while (!prefix.empty() && prefix.back() == '\xff') prefix.remove_suffix(1);
         if (prefix.empty()) return;
         set(prefix);
@@ -28,6 +29,7 @@ public:
 
     [[nodiscard]] auto allocator() const noexcept { return key_.get_allocator(); }
     [[nodiscard]] explicit operator bool() const noexcept { return set_; }
+    /// The key. Requires that the bound is set.
     [[nodiscard]] bytes_view operator*() const noexcept { return key_; }
 
 private:
@@ -35,7 +37,8 @@ private:
     bool set_ = false;
 };
 
-/// The keys from `from` (included) to `to` (not included); without a bound, to that end. Backwards when `reverse`.
+/// The keys from `from` (inclusive) to `to` (exclusive). An open bound means the first or last key of all. With
+/// `reverse`, the keys descend.
 template <class Alloc>
 struct key_range {
     explicit key_range(const Alloc& alloc = {}) : from(alloc), to(alloc) {}
@@ -45,7 +48,8 @@ struct key_range {
     bool reverse = false;
 };
 
-/// A cursor confined to a range, and turned round if the range is. Stands on the range's first entry when made.
+/// A cursor over the part of `C` that lies in a range. If the range is reversed, so is the cursor: its first entry is
+/// the one with the greatest key, and next() moves to a smaller one. Initially on the first entry.
 template <cursor C, class Alloc>
 class range_cursor {
 public:
@@ -54,7 +58,7 @@ public:
         seek_to_first();
     }
 
-    [[nodiscard]] bool valid() const { return inner_.valid() && inside(); }
+    [[nodiscard]] bool valid() const { return inner_.valid() && in_range(); }
     [[nodiscard]] bytes_view key() const { return inner_.key(); }
     [[nodiscard]] entry_view entry() const { return inner_.entry(); }
     [[nodiscard]] result<void> status() const { return inner_.status(); }
@@ -64,9 +68,9 @@ public:
     void seek_to_first() { range_.reverse ? to_high_end() : to_low_end(); }
     void seek_to_last() { range_.reverse ? to_low_end() : to_high_end(); }
 
-    /// To the first entry, in the direction of the range, that is not before `key`.
+    /// Moves to the first entry, in the direction of the range, that is not before `key`.
     void seek(bytes_view key) {
-        target_.assign(key);  // it may lie in what moving away sets free
+        target_.assign(key);  // a copy, since moving may free the bytes of `key`
         if (range_.reverse) {
             if (range_.to && key >= *range_.to) return to_high_end();
             seek_not_above(inner_, target_);
@@ -77,7 +81,7 @@ public:
     }
 
 private:
-    [[nodiscard]] bool inside() const {
+    [[nodiscard]] bool in_range() const {
         const bytes_view at = inner_.key();
         return (!range_.from || at >= *range_.from) && (!range_.to || at < *range_.to);
     }

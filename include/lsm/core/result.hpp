@@ -10,8 +10,8 @@
 
 namespace lsm {
 
-/// A value, or why there is none: the part of std::expected<T, error> that lsm uses, for C++20. Nothing here throws:
-/// reading the value of a failure, or the error of a success, is undefined, so look first.
+/// A value or an error: the part of std::expected<T, error> that lsm uses, for C++20. Accessing the value of an error,
+/// or the error of a value, is undefined behaviour and does not throw, so check has_value() first.
 template <class T>
 class [[nodiscard]] result {
 public:
@@ -59,7 +59,7 @@ public:
     [[nodiscard]] lsm::error&& error() && noexcept { return std::move(error_); }
 
 private:
-    // Requires that neither member lives, and that good_ is the other's.
+    // Constructs the member that is alive in `other`. Requires that none is alive here, and good_ == other.good_.
     template <class Other>
     void take(Other&& other) {
         if (good_)
@@ -74,7 +74,7 @@ private:
             std::destroy_at(std::addressof(error_));
     }
 
-    // By hand: std::variant would be most of what a small program compiles.
+    // A union instead of std::variant, which would be most of what a small program compiles.
     bool good_;
     union {
         T value_;
@@ -82,7 +82,7 @@ private:
     };
 };
 
-/// Done, or why not.
+/// Success without a value, or an error.
 template <>
 class [[nodiscard]] result<void> {
 public:

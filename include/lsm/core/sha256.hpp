@@ -12,19 +12,19 @@
 
 namespace lsm::detail {
 
-/// SHA-256 (FIPS 180-4) of bytes that come in pieces. Holds one block of 64 bytes and allocates nothing; where the
-/// pieces are cut makes no difference.
+/// Computes the SHA-256 (FIPS 180-4) of a text that is passed in pieces of any size. Holds one block of 64 bytes and
+/// allocates nothing.
 class sha256 {
 public:
     using digest = std::array<unsigned char, 32>;
 
-    /// O(size).
+    /// Appends `data` to the text. O(size).
     void update(bytes_view data) noexcept {
         const std::size_t filled = length_ % block_.size();
         length_ += data.size();
         if (filled != 0) {
             const std::size_t taken = data.copy(block_.data() + filled, block_.size() - filled);
-            if (filled + taken < block_.size()) return;
+            if (filled + taken < block_.size()) return;  // the block is not full yet
             compress(block_.data());
             data.remove_prefix(taken);
         }
@@ -32,9 +32,10 @@ public:
         data.copy(block_.data(), block_.size());
     }
 
-    /// The hash of all that came. Nothing may follow.
+    /// Returns the hash of the whole text. Requires that no call follows.
     [[nodiscard]] digest finish() noexcept {
         const std::uint64_t bits = 8 * length_;
+        // Padding: 0x80, then zeros up to the last eight bytes of a block, which take the length.
         constexpr std::array<char, 64> padding = {'\x80'};
         update({padding.data(), 1 + (119 - length_ % 64) % 64});
         char raw[sizeof bits];
@@ -52,7 +53,8 @@ private:
         std::memcpy(to, &value, sizeof value);
     }
 
-    // Round t with the working variables under the names that they have in it; w is its word of the schedule.
+    // Round t; w is its word of the message schedule. The parameters have the names of the standard's working
+    // variables.
     static void round(std::size_t t, std::uint32_t w, std::uint32_t a, std::uint32_t b, std::uint32_t c,
                       std::uint32_t& d, std::uint32_t e, std::uint32_t f, std::uint32_t g, std::uint32_t& h) noexcept {
         const std::uint32_t e_mixed = std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25);
@@ -62,7 +64,7 @@ private:
         h = t1 + a_mixed + ((a & b) | (c & (a | b)));
     }
 
-    // Takes in 64 bytes.
+    // Updates the state with a block of 64 bytes.
     void compress(const char* from) noexcept {
         std::uint32_t w[64];
         for (std::size_t t = 0; t < 16; ++t) w[t] = byte_swapped(load_le<std::uint32_t>(from + 4 * t));
@@ -72,6 +74,8 @@ private:
             w[t] = w[t - 16] + (std::rotr(far, 7) ^ std::rotr(far, 18) ^ far >> 3) + w[t - 7] +
                    (std::rotr(near, 17) ^ std::rotr(near, 19) ^ near >> 10);
         }
+        // The standard shifts the eight variables after each round. Here the arguments rotate instead, and are back in
+        // place after eight rounds.
         auto [a, b, c, d, e, f, g, h] = state_;
         for (std::size_t t = 0; t < 64; t += 8) {
             round(t, w[t], a, b, c, d, e, f, g, h);
@@ -100,7 +104,7 @@ private:
     std::array<std::uint32_t, 8> state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                            0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     std::uint64_t length_ = 0;
-    std::array<char, 64> block_;  // the first length_ % 64 bytes are yet to be taken in
+    std::array<char, 64> block_;  // the first length_ % 64 bytes are not in the state yet
 };
 
 }  // namespace lsm::detail

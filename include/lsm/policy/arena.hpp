@@ -12,9 +12,9 @@
 
 namespace lsm {
 
-/// Memory that is handed out piece by piece and given back all at once, when the arena goes. Chunks come from `Alloc`
-/// and grow with what is held, from 1 KiB to 1 MiB; a piece that would not fit into a fresh chunk gets one of its own.
-/// One thread at a time.
+/// Allocates memory in pieces, all of which are freed when the arena is destroyed. The pieces are cut from chunks that
+/// come from `Alloc`. A chunk is as large as all chunks before it together, but at least 1 KiB and at most 1 MiB; a
+/// piece that does not fit into such a chunk gets a chunk of its own. For one thread at a time.
 template <class Alloc = std::allocator<std::byte>>
 class basic_arena {
 public:
@@ -29,8 +29,8 @@ public:
         }
     }
 
-    /// `size` bytes that last until the arena goes. O(1). Requires `alignment` to be a power of two, at most that of
-    /// std::max_align_t. What Alloc throws passes through and leaves the arena as it was.
+    /// Returns `size` bytes, which are valid until the arena is destroyed. Requires that `alignment` is a power of two
+    /// and at most that of std::max_align_t. Throws what Alloc throws; then nothing has changed. O(1).
     [[nodiscard]] void* allocate(std::size_t size, std::size_t alignment = alignof(std::max_align_t)) {
         const std::size_t skip = (0 - reinterpret_cast<std::uintptr_t>(free_)) & (alignment - 1);
         if (skip <= left_ && size <= left_ - skip) [[likely]] {
@@ -39,22 +39,22 @@ public:
             left_ -= skip + size;
             return out;
         }
-        return allocate_elsewhere(size);
+        return allocate_in_new_chunk(size);
     }
 
-    /// Sees to it that pieces of `size` bytes together, what alignment adds included, need nothing from Alloc. What is
-    /// left of the current chunk may be lost. Throws what Alloc throws; then nothing has changed.
+    /// Makes room for pieces of `size` bytes in total, including the bytes that alignment skips: they will need no call
+    /// of Alloc. May waste the rest of the current chunk. Throws what Alloc throws; then nothing has changed.
     void reserve(std::size_t size) {
         if (size <= left_) return;
-        const std::size_t total =
-            std::max(size + sizeof(chunk), std::clamp(memory_bytes(), smallest_chunk, largest_chunk));
-        free_ = add_chunk((total + sizeof(unit) - 1) / sizeof(unit));
+        const std::size_t total = std::max(with_header(size), shared_chunk_bytes());
+        free_ = add_chunk(total);
         left_ = total - sizeof(chunk);
     }
 
-    /// Bytes held from Alloc, but for what the current chunk has left. The thread that allocates only.
+    /// The bytes that were allocated from Alloc, without those that are left in the current chunk. For the thread that
+    /// allocates.
     [[nodiscard]] std::size_t used_bytes() const noexcept { return memory_bytes() - left_; }
-    /// Bytes held from Alloc, used or not. Any thread may ask.
+    /// The bytes that were allocated from Alloc. For any thread.
     [[nodiscard]] std::size_t memory_bytes() const noexcept { return held_.load(std::memory_order_relaxed); }
 
 private:
@@ -71,24 +71,29 @@ private:
     static constexpr std::size_t smallest_chunk = std::size_t{1} << 10;
     static constexpr std::size_t largest_chunk = std::size_t{1} << 20;
 
-    // A fresh chunk is aligned for everything.
-    void* allocate_elsewhere(std::size_t size) {
-        if (size > std::numeric_limits<std::size_t>::max() / 2) {
-            const volatile std::size_t units = size / sizeof(unit);  // or the compiler warns of what it sees coming
-            return unit_traits::allocate(alloc_, units);             // throws: nobody has that much
-        }
-        const std::size_t shared = std::clamp(memory_bytes(), smallest_chunk, largest_chunk);
-        const bool alone = size + sizeof(chunk) > shared;
-        const std::size_t total = alone ? size + sizeof(chunk) : shared;
-        char* const start = add_chunk((total + sizeof(unit) - 1) / sizeof(unit));
-        if (!alone) {
-            free_ = start + size;
-            left_ = total - sizeof(chunk) - size;
-        }
+    // The start of a chunk is aligned for every type.
+    void* allocate_in_new_chunk(std::size_t size) {
+        const std::size_t shared = shared_chunk_bytes();
+        if (with_header(size) > shared) return add_chunk(with_header(size));
+        char* const start = add_chunk(shared);
+        free_ = start + size;
+        left_ = shared - sizeof(chunk) - size;
         return start;
     }
 
-    char* add_chunk(std::size_t units) {
+    // The size of a chunk for a piece of `size` bytes. Limited so that it does not wrap; Alloc refuses the limit as
+    // well.
+    [[nodiscard]] static constexpr std::size_t with_header(std::size_t size) noexcept {
+        return std::min(size, std::numeric_limits<std::size_t>::max() / 2) + sizeof(chunk);
+    }
+    // The size of the next chunk for several pieces.
+    [[nodiscard]] std::size_t shared_chunk_bytes() const noexcept {
+        return std::clamp(memory_bytes(), smallest_chunk, largest_chunk);
+    }
+
+    // Returns the first byte after the chunk's header.
+    char* add_chunk(std::size_t size) {
+        const std::size_t units = (size + sizeof(unit) - 1) / sizeof(unit);
         unit* const raw = unit_traits::allocate(alloc_, units);
         chunks_ = ::new (static_cast<void*>(raw)) chunk{chunks_, units};
         held_.store(memory_bytes() + units * sizeof(unit), std::memory_order_relaxed);
@@ -104,18 +109,18 @@ private:
 
 using arena = basic_arena<>;
 
-/// A standard allocator over an arena: deallocation does nothing. The arena must outlive all that it allocated.
+/// A standard allocator over an arena. Deallocating does nothing. The arena must outlive all memory allocated from it.
 template <class T>
 class arena_allocator {
 public:
     using value_type = T;
 
-    arena_allocator(arena& from) noexcept : arena_(&from) {}
+    arena_allocator(arena& memory) noexcept : arena_(&memory) {}
     template <class U>
     arena_allocator(const arena_allocator<U>& other) noexcept : arena_(other.arena_) {}
 
     [[nodiscard]] T* allocate(std::size_t count) {
-        static_assert(alignof(T) <= alignof(std::max_align_t), "lsm: an arena has no over-aligned memory");
+        static_assert(alignof(T) <= alignof(std::max_align_t), "lsm: an arena does not support over-aligned types");
         constexpr std::size_t most = std::numeric_limits<std::size_t>::max() / sizeof(T);
         return static_cast<T*>(arena_->allocate(count <= most ? count * sizeof(T) : most * sizeof(T), alignof(T)));
     }

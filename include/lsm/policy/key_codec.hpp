@@ -15,15 +15,16 @@
 
 namespace lsm {
 
-/// How keys of type `Key` become bytes and back. The engine orders bytes and nothing else, so the codec must preserve
-/// order: a < b exactly if encode(a) < encode(b) as unsigned bytes, and a == b exactly if the encodings are equal.
+/// Encodes keys of type `Key` as bytes, and decodes them. The engine orders keys by their encoding, so a codec must
+/// preserve order: a < b if and only if encode(a) < encode(b), compared as unsigned bytes, and a == b if and only if
+/// the encodings are equal.
 ///
 /// A specialization has
 ///     template <class Out> static void encode(const Key&, Out& out);    // appends with out.append(data, size)
-///     static std::optional<Key> decode(bytes_view);                     // nullopt: these bytes are no Key
+///     static std::optional<Key> decode(bytes_view);                     // nullopt if the bytes are not a Key
 /// and may have
-///     static constexpr std::size_t size = N;      // every encoding has N bytes: no memory is needed to encode
-///     using view_type = bytes_view;               // a Key is its own encoding: it is passed through, never copied
+///     static constexpr std::size_t size = N;      // every encoding has N bytes, so encoding needs no memory
+///     using view_type = bytes_view;               // a Key is its own encoding, so it is passed on without a copy
 template <class Key>
 struct key_codec;
 
@@ -40,7 +41,7 @@ struct key_codec<std::basic_string<char, std::char_traits<char>, Allocator>> {
     static std::optional<key_type> decode(bytes_view in) { return key_type(in); }
 };
 
-/// Integers: big-endian, the sign bit of signed ones turned round so that negative numbers come first.
+/// Integers, big-endian. The sign bit of signed integers is inverted, so that negative numbers come first.
 template <std::integral Int>
 struct key_codec<Int> {
     static constexpr std::size_t size = sizeof(Int);
@@ -68,8 +69,8 @@ private:
         std::numeric_limits<Int>::is_signed ? std::uint64_t{1} << (8 * sizeof(Int) - 1) : 0;
 };
 
-/// float and double in numeric order: -inf first, then inf, then NaN. -0.0 is stored as 0.0, to which it is equal, and
-/// every NaN as one and the same.
+/// float and double in numeric order, from -inf to inf, and then NaN. -0.0 is stored as 0.0, since the two are equal.
+/// All NaNs are stored as the same NaN.
 template <std::floating_point Float>
 struct key_codec<Float> {
     static_assert(std::numeric_limits<Float>::is_iec559 && sizeof(Float) <= 8,
@@ -77,7 +78,7 @@ struct key_codec<Float> {
     using bits_type = std::conditional_t<sizeof(Float) == 4, std::uint32_t, std::uint64_t>;
     static constexpr std::size_t size = sizeof(Float);
 
-    // Positive numbers order like their bits once the sign bit is set; negative ones like their bits turned round.
+    // Positive numbers have the order of their bits with the sign bit set, negative ones that of their inverted bits.
     template <class Out>
     static void encode(Float key, Out& out) {
         if (key == 0) key = 0;
@@ -90,7 +91,7 @@ struct key_codec<Float> {
         const auto bits = key_codec<bits_type>::decode(in);
         if (!bits) return std::nullopt;
         const auto key = std::bit_cast<Float>(*bits & sign ? *bits ^ sign : static_cast<bits_type>(~*bits));
-        // encode() makes one key of both zeros, and of all NaNs: no other bytes stand for them.
+        // encode() never writes -0.0 or another NaN. If decode() accepted them, two encodings would be the same key.
         if (key == 0 && !(*bits & sign)) return std::nullopt;
         if (key != key &&
             std::bit_cast<bits_type>(key) != std::bit_cast<bits_type>(std::numeric_limits<Float>::quiet_NaN()))
@@ -102,7 +103,7 @@ private:
     static constexpr bits_type sign = bits_type{1} << (8 * sizeof(Float) - 1);
 };
 
-/// Enums of a fixed underlying type, as that integer. Decoding does not ask whether it is one of the enumerators.
+/// Enums with a fixed underlying type, stored as that integer. decode() accepts values without an enumerator.
 template <class Enum>
 requires(std::is_enum_v<Enum>&& requires { Enum{0}; }) struct key_codec<Enum> {
     using integer = std::underlying_type_t<Enum>;
@@ -128,8 +129,9 @@ concept fixed_size_codec = requires {
     { Codec::size } -> std::convertible_to<std::size_t>;
 };
 
-// An element of varying size inside a tuple: its encoding with 0x00 written as 0x00 0xff, then 0x00 0x01. The end mark
-// sorts below every continuation, so "a" < "a\0" < "ab" whatever element comes next.
+// Appends an element of variable size inside a tuple: its encoding, in which 0x00 is written as 0x00 0xff, and then the
+// terminator 0x00 0x01. The terminator is less than every continuation of the element, so "a" < "a\0" < "ab" whatever
+// the next element is.
 template <class Out>
 void append_terminated(Out& out, bytes_view element) {
     for (;;) {
@@ -142,7 +144,7 @@ void append_terminated(Out& out, bytes_view element) {
     out.append("\x00\x01", 2);
 }
 
-/// Takes one terminated element off the front of `in`; nullopt if there is none.
+/// Removes a terminated element from the front of `in` and returns it. Returns nullopt if `in` does not begin with one.
 [[nodiscard]] inline std::optional<bytes> take_terminated(bytes_view& in) {
     bytes out;
     for (;;) {
@@ -157,6 +159,7 @@ void append_terminated(Out& out, bytes_view element) {
     }
 }
 
+// Appends an element of a tuple. Elements of fixed size need no terminator.
 template <class Element, class Out>
 void append_element(Out& out, const Element& element) {
     using codec = key_codec<Element>;
@@ -186,8 +189,8 @@ template <class Element>
     }
 }
 
-// Tuples order by their first element, then the second, ...: so do their encodings, one behind the other, because no
-// element's encoding is a proper prefix of another one's.
+// The encoding of a tuple is that of its elements, one after the other. It has the order of the tuples because no
+// encoding of an element is a proper prefix of another encoding of it.
 template <class Tuple, class... Elements>
 struct tuple_codec {
     template <class Out>
@@ -197,13 +200,14 @@ struct tuple_codec {
 
     static std::optional<Tuple> decode(bytes_view in) {
         bool good = true;
-        // Braces fix the order of evaluation, left to right.
-        std::tuple<std::optional<Elements>...> parts{take_if<Elements>(good, in)...};
+        // Braces evaluate from left to right, which parentheses would not guarantee.
+        std::tuple<std::optional<Elements>...> elements{take_if<Elements>(good, in)...};
         if (!good || !in.empty()) return std::nullopt;
-        return std::apply([](auto&&... part) { return Tuple(*std::move(part)...); }, std::move(parts));
+        return std::apply([](auto&&... element) { return Tuple(*std::move(element)...); }, std::move(elements));
     }
 
 private:
+    // Does nothing once an element was refused.
     template <class Element>
     static std::optional<Element> take_if(bool& good, bytes_view& in) {
         if (!good) return std::nullopt;
@@ -227,8 +231,8 @@ using tuple_codec_for = typename std::conditional_t<(fixed_size_codec<key_codec<
 
 namespace lsm {
 
-/// Tuples and pairs of keys, ordered element by element. The encoding of the first elements is a prefix of the whole,
-/// so a scan over a prefix finds all tuples that begin with them.
+/// Tuples and pairs of keys, ordered element by element. The encoding of the first elements is a prefix of the encoding
+/// of the tuple, so a scan over that prefix finds all tuples that begin with these elements.
 template <class... Elements>
 struct key_codec<std::tuple<Elements...>> : detail::tuple_codec_for<std::tuple<Elements...>, Elements...> {};
 

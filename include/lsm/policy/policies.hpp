@@ -13,7 +13,7 @@
 
 namespace lsm {
 
-/// `Codec` turns a T into bytes and back; see key_codec.
+/// `Codec` encodes a T as bytes and decodes it; see key_codec.
 template <class Codec, class T>
 concept codec_for = requires(const T& value, bytes& out, bytes_view in) {
     Codec::encode(value, out);
@@ -26,7 +26,7 @@ concept storable_key = codec_for<key_codec<Key>, Key>;
 template <class Value>
 concept storable_value = codec_for<value_codec<Value>, Value>;
 
-/// A standard allocator (one that hands out plain pointers), of any value type.
+/// A standard allocator of any value type whose pointers are plain pointers.
 template <class Alloc>
 concept standard_allocator = std::copy_constructible<Alloc> &&
     requires(typename std::allocator_traits<Alloc>::template rebind_alloc<char> alloc) {
@@ -38,7 +38,7 @@ concept standard_allocator = std::copy_constructible<Alloc> &&
 
 namespace lsm::detail {
 
-// Stand in for a codec that is missing, so that its use is all that the compiler has to complain of.
+// Used where a codec is missing, so that the compiler reports the static_assert and no further errors.
 template <class Key>
 struct missing_key_codec {
     template <class Out>
@@ -65,7 +65,8 @@ concept identity_codec = requires {
     typename Codec::view_type;
 };
 
-// How a T is passed in: as a view when it is its own encoding, else by reference.
+// How a T is passed to a stage and returned by it: as a view if it is its own encoding, otherwise by reference and by
+// value.
 template <class Codec, class T>
 struct passing {
     using argument = const T&;
@@ -77,8 +78,8 @@ struct passing<Codec, T> {
     using view = typename Codec::view_type;
 };
 
-/// A key or value as bytes for the length of a call: the argument itself when it is its own encoding, a few bytes on
-/// the stack when its size is fixed, else memory from Alloc.
+/// The encoding of a key or value for the duration of a call. It is the argument itself if that is its own encoding,
+/// lies in the object if its size is fixed, and otherwise in memory from Alloc.
 template <class Codec, class T, class Alloc>
 class encoded {
 public:
@@ -108,6 +109,7 @@ public:
     encoded(const T& value, const Alloc&) { Codec::encode(value, *this); }
     [[nodiscard]] bytes_view view() const noexcept { return {raw_, used_}; }
 
+    /// For the codec. Ignores what exceeds Codec::size.
     void append(const char* data, std::size_t size) noexcept {
         for (std::size_t i = 0; i < size && used_ < Codec::size; ++i) raw_[used_++] = data[i];
     }
@@ -121,8 +123,8 @@ private:
 
 namespace lsm {
 
-/// What every stage is templated on. `Key` and `Value` are stored through key_codec<Key> and value_codec<Value>; every
-/// byte a stage holds (the text of errors and the names of files aside) comes from `Alloc`.
+/// The types that every stage is a template of. Keys and values are stored by key_codec<Key> and value_codec<Value>.
+/// All memory that a stage holds comes from `Alloc`, except for the texts of errors and the names of files.
 template <class Key, class Value, class Alloc>
 struct policies {
     static_assert(standard_allocator<Alloc>, "lsm: Alloc must be a standard allocator with plain pointers");
@@ -134,7 +136,8 @@ struct policies {
     using value_codec =
         std::conditional_t<storable_value<Value>, lsm::value_codec<Value>, detail::missing_value_codec<Value>>;
 
-    /// How keys and values go in (bytes as views, others by reference) and come out (bytes as views, others as values).
+    /// How keys and values are passed to a stage and returned by it. Bytes are passed and returned as views, other
+    /// types are passed by reference and returned by value.
     using key_argument = typename detail::passing<key_codec, Key>::argument;
     using key_view = typename detail::passing<key_codec, Key>::view;
     using value_argument = typename detail::passing<value_codec, Value>::argument;
@@ -153,7 +156,8 @@ template <class Policies>
 using encoded_value =
     encoded<typename Policies::value_codec, typename Policies::value_type, typename Policies::allocator_type>;
 
-/// The stored bytes as a key: a view of them when they are the key, else a decoded one; nullopt if they are none.
+/// Returns the key that is stored as `in`: a view of `in` if keys are bytes, otherwise a decoded key. Returns nullopt
+/// if `in` is not a key.
 template <class Policies>
 [[nodiscard]] std::optional<typename Policies::key_view> decode_key(bytes_view in) {
     if constexpr (identity_codec<typename Policies::key_codec>)
@@ -162,6 +166,7 @@ template <class Policies>
         return Policies::key_codec::decode(in);
 }
 
+/// The same for a value.
 template <class Policies>
 [[nodiscard]] std::optional<typename Policies::value_view> decode_value(bytes_view in) {
     if constexpr (identity_codec<typename Policies::value_codec>)

@@ -15,16 +15,21 @@
 
 namespace lsm {
 
-/// A cursor over keys and values of the policies' types; stands on the first entry of its range when it is made.
+/// A cursor over keys and values of the policies' types. Initially on the first entry of its range.
 ///
-/// An entry is read by key(), value() and, in the stages that show deletions, tombstone(); all require valid(), as do
-/// next() and prev(), and value() that it is no tombstone. Views they return last until the cursor moves. A cursor that
-/// is not valid() has come to an end, or met damage: status() tells which, and never calls damage an end. A cursor
-/// keeps what it reads alive, so it may outlive the object that it came from; it is for one thread at a time, and is
-/// moved rather than copied.
+/// key(), value(), next() and prev() require valid(), and so does tombstone(), which only the stages that show
+/// deletions have. value() also requires that the entry is not a tombstone. The views that they return are valid until
+/// the cursor moves.
 ///
-/// Also a C++20 input range, from where it stands, of pairs (key, value), or (key, optional value) in the stages that
-/// show deletions, where a tombstone has no value. Look at status() behind the loop.
+/// A cursor that is not valid() has moved past an end of its range, or it has met damage, and then status() is that
+/// error. It never takes damage for an end.
+///
+/// A cursor keeps alive what it reads, so it may outlive the object that it came from. It is for one thread at a time.
+/// Move it rather than copy it.
+///
+/// A cursor is also a C++20 input range that begins where the cursor stands. Its elements are pairs of a key and a
+/// value, or, in the stages that show deletions, of a key and an optional value, which a tombstone does not have. Check
+/// status() after a loop.
 template <class Policies, class ByteCursor, bool ShowsTombstones>
 class typed_cursor {
     using alloc = typename Policies::allocator_type;
@@ -33,35 +38,35 @@ public:
     using key_view = typename Policies::key_view;
     using value_view = typename Policies::value_view;
 
-    /// Errors of its own name `place`, a file or directory, if it is not empty.
+    /// `place` is the file or directory that errors of this class name; if empty, they name none.
     explicit typed_cursor(ByteCursor inner, const alloc& allocator = {}, std::string_view place = {})
-        : bytes_(std::move(inner)), alloc_(allocator), place_(place) {
+        : inner_(std::move(inner)), alloc_(allocator), place_(place) {
         read();
     }
 
-    [[nodiscard]] bool valid() const { return !defect_ && bytes_.valid(); }
+    [[nodiscard]] bool valid() const { return !defect_ && inner_.valid(); }
     [[nodiscard]] result<void> status() const {
         if (defect_) return *defect_;
-        return bytes_.status();
+        return inner_.status();
     }
 
     [[nodiscard]] key_view key() const {
         if constexpr (keys_are_bytes)
-            return bytes_.key();
+            return inner_.key();
         else
             return *key_;
     }
     [[nodiscard]] value_view value() const {
         if constexpr (values_are_bytes)
-            return bytes_.entry().value;
+            return inner_.entry().value;
         else
             return *value_;
     }
-    [[nodiscard]] bool tombstone() const requires ShowsTombstones { return bytes_.entry().tombstone(); }
+    [[nodiscard]] bool tombstone() const requires ShowsTombstones { return inner_.entry().tombstone(); }
 
-    /// The entry's bytes, as they are stored.
-    [[nodiscard]] bytes_view key_bytes() const { return bytes_.key(); }
-    [[nodiscard]] entry_view entry() const { return bytes_.entry(); }
+    /// The stored bytes of the entry. Both require valid(), or that status() is bad_key or bad_value.
+    [[nodiscard]] bytes_view key_bytes() const { return inner_.key(); }
+    [[nodiscard]] entry_view entry() const { return inner_.entry(); }
 
     void next() {
         move([](ByteCursor& at) { at.next(); });
@@ -76,7 +81,7 @@ public:
         move([](ByteCursor& at) { at.seek_to_last(); });
     }
 
-    /// To the first entry, in the direction of the range, whose key is not before `key`.
+    /// Moves to the first entry, in the direction of the range, whose key is not before `key`.
     void seek(typename Policies::key_argument key) {
         const detail::encoded_key<Policies> target(key, alloc_);
         move([&](ByteCursor& at) { at.seek(target.view()); });
@@ -107,7 +112,7 @@ public:
         typed_cursor* at_ = nullptr;
     };
 
-    /// From where the cursor stands.
+    /// The range from where the cursor stands.
     [[nodiscard]] iterator begin() { return iterator(*this); }
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 
@@ -123,32 +128,32 @@ private:
     template <class Step>
     void move(Step step) {
         defect_.reset();
-        step(bytes_);
+        step(inner_);
         read();
     }
 
-    // Decodes where the cursor stands, so that bytes which are no key or value of this type end the walk with an error.
+    // Decodes the entry at once, so that bytes that are not a key or value of the type end the walk with an error.
     void read() {
-        if (!bytes_.valid()) return;
+        if (!inner_.valid()) return;
         if constexpr (!keys_are_bytes) {
-            key_ = detail::decode_key<Policies>(bytes_.key());
+            key_ = detail::decode_key<Policies>(inner_.key());
             if (!key_) return fail(errc::bad_key);
         }
         if constexpr (!values_are_bytes) {
             value_.reset();
-            if (bytes_.entry().tombstone()) return;
-            value_ = detail::decode_value<Policies>(bytes_.entry().value);
+            if (inner_.entry().tombstone()) return;
+            value_ = detail::decode_value<Policies>(inner_.entry().value);
             if (!value_) return fail(errc::bad_value);
         }
     }
 
     LSM_COLD void fail(errc code) {
-        defect_ = detail::failure(code, "at key " + hex(bytes_.key()));
+        defect_ = detail::failure(code, "at key " + hex(inner_.key()));
         if constexpr (!keys_are_bytes || !values_are_bytes)
             if (!place_.empty()) defect_ = std::move(*defect_).in(place_);
     }
 
-    ByteCursor bytes_;
+    ByteCursor inner_;
     [[no_unique_address]] alloc alloc_;
     [[no_unique_address]] std::conditional_t<keys_are_bytes, no_key, std::optional<key_view>> key_;
     [[no_unique_address]] std::conditional_t<values_are_bytes, no_value, std::optional<value_view>> value_;

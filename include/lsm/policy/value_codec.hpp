@@ -15,7 +15,8 @@
 
 namespace lsm {
 
-/// How values of type `Value` become bytes and back; the members are those of key_codec, without its demand on order.
+/// Encodes values of type `Value` as bytes, and decodes them. The members are those of key_codec; an order need not be
+/// preserved.
 template <class Value>
 struct value_codec;
 
@@ -34,7 +35,7 @@ struct value_codec<std::basic_string<char, std::char_traits<char>, Allocator>> {
 
 namespace detail {
 
-// Types that memcpy would copy and that mean nothing in another process.
+// Trivially copyable types whose bytes mean nothing in another process.
 template <class T>
 inline constexpr bool refers_elsewhere =
     std::is_pointer_v<T> || std::is_member_pointer_v<T> || std::is_null_pointer_v<T>;
@@ -51,9 +52,10 @@ inline constexpr bool refers_elsewhere<std::array<T, Size>> = refers_elsewhere<T
 
 }  // namespace detail
 
-/// Trivially copyable types as their bytes in memory: for machines of one byte order and layout. Padding is stored as
-/// zeros where the compiler can clear it (GCC 11 and later), else as it happens to be. Any bytes of the right number
-/// decode: members whose type has forbidden values (bool, some enums) are as safe as the file.
+/// Trivially copyable types, stored as their bytes in memory. So the files are for machines with the same byte order
+/// and layout of types. Padding is stored as zeros if the compiler can clear it (GCC 11 and later), otherwise as it is
+/// in memory. decode() accepts any bytes of the right length. It refuses a bool that is neither 0 nor 1, but does not
+/// look into members: if their types have invalid values (bool, some enums), they are as safe as the file.
 template <class T>
 requires(std::is_trivially_copyable_v<T>&& std::is_object_v<T> && !std::is_array_v<T> &&
          !detail::refers_elsewhere<T>) struct value_codec<T> {
@@ -62,24 +64,20 @@ requires(std::is_trivially_copyable_v<T>&& std::is_object_v<T> && !std::is_array
     template <class Out>
     static void encode(const T& value, Out& out) {
         char raw[size];
+        T copy = value;
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_clear_padding)
-        T copy = value;
         __builtin_clear_padding(&copy);
+#endif
+#endif
         std::memcpy(raw, &copy, size);
-#else
-        std::memcpy(raw, &value, size);
-#endif
-#else
-        std::memcpy(raw, &value, size);
-#endif
         out.append(raw, size);
     }
 
     static std::optional<T> decode(bytes_view in) {
         if (in.size() != size) return std::nullopt;
         if (std::is_same_v<T, bool> && static_cast<unsigned char>(in.front()) > 1) return std::nullopt;
-        union {  // no constructor of T is asked for: its bytes are its value
+        union {  // T need not have a default constructor
             char none;
             T value;
         } out{0};
