@@ -1,27 +1,29 @@
 #include <lsm/db/db.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
-#include "support/watched_file_system.hpp"
+#include "support/recording_file_system.hpp"
 
-/// The order in which the disk is changed, which a power cut may interrupt anywhere (formats, section 7).
+/// The order of the calls that change the disk. A power cut may come between any two of them (see section 7 of the
+/// format page).
 
 namespace {
 
 using namespace lsm::test;
 using list = std::vector<std::string>;
 
-struct watched_directory {
-    watched_directory() : fs(memory) {}
-
+/// A database directory that records the calls on it.
+struct recorded_directory {
     lsm::db open() { return must(lsm::db::open("db", plain({.file_system = &fs}))); }
+    /// The changes since the last call of this function.
     list changes() {
         auto out = fs.changes();
-        fs.calls.clear();
+        fs.forget();
         return out;
     }
 
     lsm::io::memory_file_system memory;
-    watched_file_system fs;
+    recording_file_system fs{memory};
 };
 
 const list manifest_replaced{"remove db/MANIFEST.tmp", "create db/MANIFEST.tmp", "fsync db/MANIFEST.tmp",
@@ -44,15 +46,15 @@ list operator+(list left, const list& right) {
 
 }  // namespace
 
-TEST_CASE("call order: a new database is a directory and a MANIFEST and both are durable") {
-    watched_directory directory;
+TEST_CASE("call order: creating a database makes its directory and an empty MANIFEST durable") {
+    recorded_directory directory;
     auto db = directory.open();
     CHECK(directory.changes() ==
           list{"mkdir db", "fsync-directory .", "lock db/LOCK", "fsync-directory ."} + manifest_replaced);
 }
 
-TEST_CASE("call order: to open and close a database that is sound changes nothing") {
-    watched_directory directory;
+TEST_CASE("call order: opening and closing an intact database changes nothing") {
+    recorded_directory directory;
     must(directory.open().put("a", "1"));
     directory.changes();
     must(directory.open().close());
@@ -61,7 +63,7 @@ TEST_CASE("call order: to open and close a database that is sound changes nothin
 }
 
 TEST_CASE("call order: the first write makes the log durable under its name") {
-    watched_directory directory;
+    recorded_directory directory;
     auto db = directory.open();
     directory.changes();
     must(db.put("a", "1"));
@@ -73,8 +75,8 @@ TEST_CASE("call order: the first write makes the log durable under its name") {
           list{"write db/wal.log", "fdatasync db/wal.log", "write db/wal.log", "fdatasync db/wal.log"});
 }
 
-TEST_CASE("call order: a log that was replayed is written anew before anything is appended") {
-    watched_directory directory;
+TEST_CASE("call order: a replayed log is rewritten before anything is appended to it") {
+    recorded_directory directory;
     must(directory.open().put("a", "1"));
     auto db = directory.open();
     directory.changes();
@@ -84,8 +86,8 @@ TEST_CASE("call order: a log that was replayed is written anew before anything i
                                       "write db/wal.log", "fdatasync db/wal.log"});
 }
 
-TEST_CASE("call order: a flush freezes the log then writes the table then the MANIFEST and then removes the log") {
-    watched_directory directory;
+TEST_CASE("call order: a flush freezes the log and writes the table and MANIFEST and then removes the log") {
+    recorded_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
     directory.changes();
@@ -100,8 +102,8 @@ TEST_CASE("call order: a flush freezes the log then writes the table then the MA
           list{"create db/wal.log", "write db/wal.log", "fsync-directory db", "fdatasync db/wal.log"});
 }
 
-TEST_CASE("call order: a log that was not synced is before it freezes") {
-    watched_directory directory;
+TEST_CASE("call order: an unsynced log is synced before it is frozen") {
+    recorded_directory directory;
     auto db = directory.open();
     must(db.put("a", "1", {.sync = false}));
     directory.changes();
@@ -112,8 +114,8 @@ TEST_CASE("call order: a log that was not synced is before it freezes") {
     CHECK(list(changes.begin(), changes.begin() + static_cast<std::ptrdiff_t>(expected.size())) == expected);
 }
 
-TEST_CASE("call order: a log that was replayed is written anew before it freezes") {
-    watched_directory directory;
+TEST_CASE("call order: a replayed log is rewritten before it is frozen") {
+    recorded_directory directory;
     must(directory.open().put("a", "1"));
     auto db = directory.open();
     directory.changes();
@@ -125,8 +127,8 @@ TEST_CASE("call order: a log that was replayed is written anew before it freezes
                                      list{"remove db/wal-000001.log", "fsync-directory db"});
 }
 
-TEST_CASE("call order: a write that fills the memtable freezes it before its own record is written") {
-    watched_directory directory;
+TEST_CASE("call order: a write to a full memtable freezes the log before it writes its own record") {
+    recorded_directory directory;
     auto db = must(lsm::db::open("db", plain({.write_buffer_bytes = 2000, .file_system = &directory.fs})));
     must(db.put("a", lsm::bytes(3000, 'v')));
     REQUIRE(db.live_tables().empty());
@@ -139,24 +141,24 @@ TEST_CASE("call order: a write that fills the memtable freezes it before its own
 }
 
 TEST_CASE("call order: opening removes frozen logs oldest first and syncs the directory after each") {
-    watched_directory directory;
+    recorded_directory directory;
     must(directory.memory.make_directory("db"));
     write_file(directory.memory, "db/MANIFEST", "");
-    write_file(directory.memory, "db/wal-000002.log", log_of({{{"b", "2"}}}));
-    write_file(directory.memory, "db/wal-000010.log", log_of({{{"c", "3"}}}));
-    write_file(directory.memory, "db/wal-000001.log", log_of({{{"a", "1"}}}));
+    write_file(directory.memory, "db/wal-000010.log", log_of({{{"b", "2"}}}));
+    write_file(directory.memory, "db/wal-000011.log", log_of({{{"c", "3"}}}));
+    write_file(directory.memory, "db/wal-000009.log", log_of({{{"a", "1"}}}));
     write_file(directory.memory, "db/wal.log", log_of({{{"d", "4"}}}));
     const auto db = directory.open();
     const auto changes = directory.changes();
-    const list expected = manifest_replaced_with_lines() + list{"remove db/wal-000001.log", "fsync-directory db",
-                                                                "remove db/wal-000002.log", "fsync-directory db",
-                                                                "remove db/wal-000010.log", "fsync-directory db"};
+    const list expected = manifest_replaced_with_lines() + list{"remove db/wal-000009.log", "fsync-directory db",
+                                                                "remove db/wal-000010.log", "fsync-directory db",
+                                                                "remove db/wal-000011.log", "fsync-directory db"};
     REQUIRE(changes.size() > expected.size());
     CHECK(list(changes.end() - static_cast<std::ptrdiff_t>(expected.size()), changes.end()) == expected);
 }
 
-TEST_CASE("call order: what recovery cuts is durable elsewhere before the log goes") {
-    watched_directory directory;
+TEST_CASE("call order: the piece that recovery cuts is durable in a file before the log is removed") {
+    recorded_directory directory;
     must(directory.memory.make_directory("db"));
     write_file(directory.memory, "db/MANIFEST", "");
     write_file(directory.memory, "db/wal.log", log_of({{{"a", "1"}}}) + "torn");

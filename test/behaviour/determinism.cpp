@@ -2,7 +2,8 @@
 
 #include <lsm/db/db.hpp>
 
-#include "support/engines.hpp"
+#include "support/catch.hpp"
+#include "support/databases.hpp"
 #include "support/seed.hpp"
 
 namespace {
@@ -10,14 +11,14 @@ namespace {
 using namespace lsm::test;
 using lsm::compaction_style;
 
-// All that there is on the disk at some moments of a history.
+// Runs a history. Returns all files on the disk at several moments of it.
 std::vector<image> history(compaction_style style, std::uint64_t seed, bool extended) {
     std::vector<image> out;
     lsm::io::memory_file_system fs;
-    const auto how = tiny(style, {.memory_budget_bytes = 100'000, .extended_tables = extended, .file_system = &fs});
+    const auto opts = tiny(style, {.memory_budget_bytes = 100'000, .extended_tables = extended, .file_system = &fs});
     random_writes writes(seed);
     for (int round = 0; round < 3; ++round) {
-        auto db = must(lsm::db::open("db", how));
+        auto db = must(lsm::db::open("db", opts));
         for (int part = 0; part < 4; ++part) {
             writes.write_to(db, 100);
             if (part == 1) must(db.flush());
@@ -36,7 +37,7 @@ std::vector<image> history(compaction_style style, std::uint64_t seed, bool exte
 
 }  // namespace
 
-TEST_CASE("determinism: with an inline executor the same calls make the same bytes in every file") {
+TEST_CASE("determinism: with an inline executor the same calls write the same bytes to every file") {
     const auto style = GENERATE(compaction_style::leveled, compaction_style::size_tiered, compaction_style::none);
     const bool extended = GENERATE(true, false);
     const auto seed = seed_or(81);

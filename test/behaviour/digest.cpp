@@ -5,19 +5,21 @@
 
 #include <lsm/db/db.hpp>
 
-#include "support/engines.hpp"
+#include "support/catch.hpp"
+#include "support/databases.hpp"
 #include "support/seed.hpp"
+#include "support/sha256.hpp"
 
 namespace {
 
 using namespace lsm::test;
 using lsm::compaction_style;
 
-std::string digest_of(const lsm::db& of) { return hex_of(must(of.digest())); }
+std::string digest_of(const lsm::db& db) { return hex_of(must(db.digest())); }
 
 }  // namespace
 
-TEST_CASE("digest: it is the hash of the merge stream of the live keys") {
+TEST_CASE("digest: is the SHA-256 of the merge stream of the live keys") {
     memory_directory directory;
     auto db = directory.open();
     CHECK(digest_of(db) == sha256(""));
@@ -31,7 +33,7 @@ TEST_CASE("digest: it is the hash of the merge stream of the live keys") {
     CHECK(sha256(view_bytes(db)) == expected);
 }
 
-TEST_CASE("digest: equal contents have the same whatever the history and the options") {
+TEST_CASE("digest: is equal for equal contents whatever the history and the options are") {
     const auto seed = seed_or(61);
     INFO("LSM_SEED=" << seed);
     std::optional<std::string> first;
@@ -43,11 +45,14 @@ TEST_CASE("digest: equal contents have the same whatever the history and the opt
     for (const auto style : {compaction_style::leveled, compaction_style::size_tiered, compaction_style::none})
         for (const bool extended : {true, false}) {
             memory_directory directory;
-            auto how = tiny(style, {.extended_tables = extended, .file_system = &directory.fs});
-            auto db = must(lsm::db::open("db", how));
+            const auto opts = tiny(style, {.extended_tables = extended, .file_system = &directory.fs});
+            auto db = must(lsm::db::open("db", opts));
             random_writes writes(seed);
             writes.write_to(db, 500);
-            if (!first) first = sha256(stream_of(contents = writes.model));
+            if (!first) {
+                contents = writes.model;
+                first = sha256(stream_of(contents));
+            }
             check(db);
             must(db.compact());
             check(db);
@@ -55,14 +60,14 @@ TEST_CASE("digest: equal contents have the same whatever the history and the opt
             db = must(lsm::db::open("db", plain({.block_cache_bytes = 0, .file_system = &directory.fs})));
             check(db);
         }
-    // The same in order, at once.
+    // The same contents, written in key order.
     memory_directory directory;
     auto db = directory.open();
     for (const auto& [key, value] : contents) must(db.put(key, *value));
     check(db);
 }
 
-TEST_CASE("digest: every difference shows") {
+TEST_CASE("digest: changes with every change of the contents") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
@@ -86,7 +91,7 @@ TEST_CASE("digest: every difference shows") {
     CHECK(digest_of(db) == seen.front());
 }
 
-TEST_CASE("digest: it leaves the cache alone") {
+TEST_CASE("digest: leaves the block cache empty") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));

@@ -6,17 +6,19 @@
 #include <set>
 
 #include "support/allocators.hpp"
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 
-/// The allocator fails at every place where it can. Nothing may leak, no batch may be torn, nothing acknowledged be
-/// lost.
+/// Every allocation of the allocator fails in turn. No memory may leak, no batch may be torn, and no acknowledged write
+/// may be lost.
 
 namespace {
 
 using namespace lsm::test;
 using failing_db = lsm::basic_db<lsm::policies<lsm::bytes, lsm::bytes, logged_allocator<std::byte>>>;
 
-// What maintenance does inside a call returns its want of memory as an error; what the call itself does throws.
+// A call throws std::bad_alloc if its own allocation fails; it returns an error if an allocation of the maintenance
+// that runs inside it fails.
 using action = std::function<lsm::result<void>(failing_db&, allocation_log&)>;
 
 entry_map everything_in(const failing_db& db) {
@@ -27,27 +29,27 @@ entry_map everything_in(const failing_db& db) {
     return out;
 }
 
-/// An action, and what may be in the database of `some` afterwards.
+/// An action on a database with the contents `some`, and the contents that may follow.
 struct attempt {
     action act;
-    entry_map after;                  // when it came to its end
-    std::set<entry_map> after_throw;  // when it did not
+    entry_map after;                  // if it returned
+    std::set<entry_map> after_throw;  // if it threw: one of these
     std::size_t write_buffer_bytes = std::size_t{16} << 20;
 };
 
 const entry_map some{{"a", "1"}, {"m", "2"}, {"n", lsm::bytes(200, 'n')}, {"z", "3"}};
 
-// Opens a database with `some` in it and lets allocation number `fail_at` of the action fail. What is shown then must
-// be there after a crash, too, and go on being there with and without writes, flushes and opening again. Whether it did
-// fail.
-bool fails_cleanly(std::size_t fail_at, const attempt& what) {
+// Runs the action of `tested` while its allocation number `fail_at` fails. The contents that the database shows then
+// must be the same after a crash, and after later writes, a flush and another open. Returns whether the allocation was
+// reached.
+bool fails_cleanly(std::size_t fail_at, const attempt& tested) {
     INFO("allocation " << fail_at);
     memory_directory directory;
     allocation_log log;
     bool failed = false;
     {
-        const auto how = directory.how({.write_buffer_bytes = what.write_buffer_bytes, .block_bytes = 64});
-        auto db = must(failing_db::open("db", how, log));
+        const auto opts = directory.opts({.write_buffer_bytes = tested.write_buffer_bytes, .block_bytes = 64});
+        auto db = must(failing_db::open("db", opts, log));
         for (const auto& [key, value] : some) {
             must(db.put(key, *value));
             if (key == "m") must(db.flush());
@@ -56,7 +58,7 @@ bool fails_cleanly(std::size_t fail_at, const attempt& what) {
         bool thrown = false;
         lsm::result<void> done;
         try {
-            done = what.act(db, log);
+            done = tested.act(db, log);
         } catch (const std::bad_alloc&) {
             thrown = true;
         }
@@ -66,9 +68,9 @@ bool fails_cleanly(std::size_t fail_at, const attempt& what) {
         if (!done || thrown) CHECK(failed);
         auto shown = everything_in(db);
         if (thrown)
-            CHECK(what.after_throw.contains(shown));
+            CHECK(tested.after_throw.contains(shown));
         else
-            CHECK(shown == what.after);
+            CHECK(shown == tested.after);
 
         memory_directory crashed;
         for (const auto& [name, contents] : directory.files()) crashed.with(name, contents);
@@ -90,22 +92,22 @@ bool fails_cleanly(std::size_t fail_at, const attempt& what) {
     return failed;
 }
 
-void check_every_failure(const attempt& what) {
+void check_every_failure(const attempt& tested) {
     std::size_t fail_at = 0;
-    while (fails_cleanly(fail_at, what)) ++fail_at;
+    while (fails_cleanly(fail_at, tested)) ++fail_at;
     CHECK(fail_at > 0);
 }
 
 }  // namespace
 
-TEST_CASE("failing allocator: a put that does not get its memory has not happened") {
+TEST_CASE("failing allocator: a put that gets no memory has no effect") {
     entry_map after = some;
     after["k"] = lsm::bytes(3000, 'k');
     check_every_failure(
         {[](failing_db& db, allocation_log&) { return db.put("k", lsm::bytes(3000, 'k')); }, after, {some}});
 }
 
-TEST_CASE("failing allocator: a batch that does not get its memory has not happened") {
+TEST_CASE("failing allocator: a batch that gets no memory has no effect") {
     entry_list operations{{"a", deleted}};
     entry_map after = some;
     after.erase("a");
@@ -123,7 +125,7 @@ TEST_CASE("failing allocator: a batch that does not get its memory has not happe
                          {some}});
 }
 
-TEST_CASE("failing allocator: a put that freezes a full memtable has happened or not") {
+TEST_CASE("failing allocator: a put that freezes a full memtable is applied or has no effect") {
     entry_map after = some;
     after["k"] = "value";
     check_every_failure({.act = [](failing_db& db, allocation_log&) { return db.put("k", "value"); },
@@ -136,7 +138,7 @@ TEST_CASE("failing allocator: a flush loses nothing") {
     check_every_failure({[](failing_db& db, allocation_log&) { return db.flush(); }, some, {some}});
 }
 
-TEST_CASE("failing allocator: writes after a flush that failed are seen and kept") {
+TEST_CASE("failing allocator: writes after a failed flush are visible and durable") {
     entry_map after = some, half_way = some;
     half_way["new"] = after["new"] = "value";
     after.erase("a");
@@ -152,7 +154,7 @@ TEST_CASE("failing allocator: writes after a flush that failed are seen and kept
 
 TEST_CASE("failing allocator: reading changes nothing") {
     check_every_failure({[](failing_db& db, allocation_log&) {
-                             // Not inside CHECK, which would keep the exception.
+                             // Not inside CHECK, which would catch the exception.
                              const auto value = must(db.get("a"));
                              const bool there = must(db.contains("z"));
                              const auto all = everything_in(db);
@@ -171,9 +173,9 @@ TEST_CASE("failing allocator: reading changes nothing") {
 
 TEST_CASE("failing allocator: snapshots and compactions lose nothing") {
     check_every_failure({[](failing_db& db, allocation_log&) -> lsm::result<void> {
-                             const auto then = must(db.snapshot());
+                             const auto snapshot = must(db.snapshot());
                              auto done = db.compact();
-                             const auto value = must(db.get("a", {.at = &then}));
+                             const auto value = must(db.get("a", {.at = &snapshot}));
                              CHECK(value == "1");
                              return done;
                          },
@@ -181,7 +183,7 @@ TEST_CASE("failing allocator: snapshots and compactions lose nothing") {
                          {some}});
 }
 
-TEST_CASE("failing allocator: what looks at all of it changes nothing") {
+TEST_CASE("failing allocator: verify and digest and multi_get change nothing") {
     check_every_failure({[](failing_db& db, allocation_log&) {
                              const auto report = must(db.verify());
                              const auto digest = must(db.digest()), again = must(db.digest());
@@ -195,11 +197,11 @@ TEST_CASE("failing allocator: what looks at all of it changes nothing") {
                          {some}});
 }
 
-TEST_CASE("failing allocator: a checkpoint that fails harms nothing") {
+TEST_CASE("failing allocator: a checkpoint that fails does not harm the database") {
     check_every_failure({[](failing_db& db, allocation_log&) { return db.checkpoint("copy"); }, some, {some}});
 }
 
-TEST_CASE("failing allocator: a refresh that fails leaves what was seen before") {
+TEST_CASE("failing allocator: a refresh that fails leaves the contents as they were") {
     memory_directory directory;
     auto writer = directory.open();
     must(writer.put("a", "1"));
@@ -207,9 +209,7 @@ TEST_CASE("failing allocator: a refresh that fails leaves what was seen before")
     must(writer.put("b", "2"));
     allocation_log log;
     {
-        auto how = directory.how();
-        how.read_only = true;
-        auto reader = must(failing_db::open("db", how, log));
+        auto reader = must(failing_db::open("db", directory.opts({.read_only = true}), log));
         entry_map seen{{"a", "1"}, {"b", "2"}};
         for (std::size_t fail_at = 0, left = 3; left > 0; ++fail_at) {
             const std::string key = "key" + std::to_string(fail_at);
@@ -231,7 +231,7 @@ TEST_CASE("failing allocator: a refresh that fails leaves what was seen before")
     CHECK(log.live_bytes == 0);
 }
 
-TEST_CASE("failing allocator: an open that fails leaks nothing and leaves the directory as it is") {
+TEST_CASE("failing allocator: an open that fails leaks nothing and leaves the directory unchanged") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 2\nL1 1\n")
         .with("sst-000001.sst", table_of({{"a", "1"}, {"b", "1"}}))
@@ -246,7 +246,7 @@ TEST_CASE("failing allocator: an open that fails leaks nothing and leaves the di
         log.fail_at = fail_at;
         bool failed = false;
         try {
-            const auto db = must(failing_db::open("db", directory.how(), log));
+            const auto db = must(failing_db::open("db", directory.opts(), log));
             log.fail_at = SIZE_MAX;
             CHECK(everything_in(db) == expected);
         } catch (const std::bad_alloc&) {

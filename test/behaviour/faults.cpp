@@ -8,189 +8,190 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/simulated_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/forwarding_file_system.hpp"
 #include "support/hooked_file_system.hpp"
-#include "support/watched_file_system.hpp"
+#include "support/recording_file_system.hpp"
 
 namespace {
 
 using namespace lsm::test;
 using lsm::errc;
 
-// Opens a database with one entry, lets the first call with this text fail, and writes and flushes.
+/// A database with one entry on a file system that fails the first call equal to `call`.
 struct failing_once {
     failing_once(std::string call, int sys) : fs(memory), db(must(lsm::db::open("db", plain({.file_system = &fs})))) {
         must(db.put("a", "1"));
-        fs.fault = [call = std::move(call), sys, failed = false](std::size_t, const std::string& made) mutable {
+        fs.fault = [call = std::move(call), sys, failed = false](std::string_view made) mutable {
             if (failed || made != call) return 0;
             failed = true;
             return sys;
         };
     }
 
-    // Without the watched file system.
+    /// The database opened again, on the file system without faults.
     [[nodiscard]] lsm::db reopened() { return must(lsm::db::open("db", plain({.file_system = &memory}))); }
 
     lsm::io::memory_file_system memory;
-    watched_file_system fs;
+    recording_file_system fs;
     lsm::db db;
 };
 
 }  // namespace
 
-TEST_CASE("faults: a failed write or sync of the log or MANIFEST is the cause of every later refusal") {
+TEST_CASE("faults: a failed write or sync of the log or MANIFEST is the reason for every later refusal") {
     const std::string call =
         GENERATE(as<std::string>(), "write db/wal.log", "fdatasync db/wal.log", "write db/MANIFEST.tmp",
                  "fsync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
     INFO(call);
-    failing_once with(call, EIO);
-    const auto put = with.db.put("b", "2");
-    const auto first = put ? must_fail(with.db.flush()) : put.error();
+    failing_once setup(call, EIO);
+    const auto put = setup.db.put("b", "2");
+    const auto first = put ? must_fail(setup.db.flush()) : put.error();
     CHECK(first.code == errc::io);
     CHECK(first.sys == EIO);
-    const auto before = image_of(with.memory, "db");
+    const auto before = image_of(setup.memory, "db");
     for (int again = 0; again < 2; ++again) {
-        CHECK(must_fail(with.db.put("c", "3")).what == first.what);
-        CHECK(must_fail(with.db.write(batch_of({{"c", "3"}}))).what == first.what);
-        CHECK(must_fail(with.db.flush()).what == first.what);
+        CHECK(must_fail(setup.db.put("c", "3")).what == first.what);
+        CHECK(must_fail(setup.db.write(batch_of({{"c", "3"}}))).what == first.what);
+        CHECK(must_fail(setup.db.flush()).what == first.what);
     }
-    CHECK(image_of(with.memory, "db") == before);
-    CHECK(value_in(with.db, "a") == "1");
-    const auto shown = contents_of(with.db);
+    CHECK(image_of(setup.memory, "db") == before);
+    CHECK(value_in(setup.db, "a") == "1");
+    const auto shown = contents_of(setup.db);
     CHECK(shown == (put ? entry_map{{"a", "1"}, {"b", "2"}} : entry_map{{"a", "1"}}));
-    const auto closed = with.db.close();
-    CHECK(closed.has_value() == put.has_value());  // the log is sound where it was not the log that failed
+    const auto closed = setup.db.close();
+    CHECK(closed.has_value() == put.has_value());  // close() fails only if the log did
     if (!closed) CHECK(closed.error().what == first.what);
-    auto again = must(lsm::db::open("db", plain({.file_system = &with.fs})));
+    auto again = must(lsm::db::open("db", plain({.file_system = &setup.fs})));
     must(again.put("c", "3"));
     CHECK(value_in(again, "a") == "1");
 }
 
-TEST_CASE("faults: closing makes durable what was not synced although writes are refused for another reason") {
+TEST_CASE("faults: close syncs the log even when writes are refused for a reason other than the log") {
     lsm::io::simulated_file_system disk;
     must(disk.make_directory("db"));
     std::optional<lsm::db> db;
     hooked_file_system fs(disk, [&](std::string_view operation, std::string_view path) {
         if (operation != "rename" || !path.ends_with("/MANIFEST") || !db) return 0;
-        must(db->put("b", "2"));  // behind the memtable that becomes a table
+        must(db->put("b", "2"));  // goes to the memtable after the one that is being flushed
         return EIO;
     });
-    const auto how = plain({.sync = false, .file_system = &fs});
-    db.emplace(must(lsm::db::open("db", how)));
+    const auto opts = plain({.sync = false, .file_system = &fs});
+    db.emplace(must(lsm::db::open("db", opts)));
     must(db->put("a", "1"));
     CHECK_FALSE(db->flush());
     CHECK_FALSE(db->put("c", "3"));
     must(db->close());
     db.reset();
     disk.reboot({.survivors = lsm::io::power_loss::kind::nothing});
-    CHECK(contents_of(must(lsm::db::open("db", how))) == entry_map{{"a", "1"}, {"b", "2"}});
+    CHECK(contents_of(must(lsm::db::open("db", opts))) == entry_map{{"a", "1"}, {"b", "2"}});
 }
 
-TEST_CASE("faults: closing tells that the log has stopped before all of it was durable") {
+TEST_CASE("faults: close returns the error that stopped the log before all of it was durable") {
     lsm::io::memory_file_system memory;
-    watched_file_system fs(memory);
+    recording_file_system fs(memory);
     auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
     must(db.put("a", "1", {.sync = false}));
-    fs.fault = [](std::size_t, const std::string& call) { return call == "fdatasync db/wal.log" ? EIO : 0; };
-    const auto why = must_fail(db.put("b", "2"));
+    fs.fault = [](std::string_view call) { return call == "fdatasync db/wal.log" ? EIO : 0; };
+    const auto error = must_fail(db.put("b", "2"));
     fs.fault = nullptr;
-    CHECK(must_fail(db.close()).what == why.what);
+    CHECK(must_fail(db.close()).what == error.what);
     CHECK(fs.open_files() == 0);
     must(db.close());
 }
 
-TEST_CASE("faults: a full disk refuses a write and takes it when there is room again") {
+TEST_CASE("faults: a full disk refuses a write and the next write succeeds once there is space") {
     const bool in_the_middle = GENERATE(false, true);
-    failing_once with("write db/wal.log", ENOSPC);
+    failing_once setup("write db/wal.log", ENOSPC);
     if (in_the_middle) {
-        // The first piece goes in, the second does not.
-        with.fs.short_writes = true;
-        with.fs.fault = [writes = 0](std::size_t, const std::string& call) mutable {
+        // Writes the first piece of the record, but not the second.
+        setup.fs.longest_write = 10;
+        setup.fs.fault = [writes = 0](std::string_view call) mutable {
             return call == "write db/wal.log" && ++writes == 2 ? ENOSPC : 0;
         };
     }
-    CHECK(must_fail(with.db.put("b", "2")).code == errc::no_space);
-    CHECK(contents_of(with.db) == entry_map{{"a", "1"}});
-    CHECK(read_file(with.memory, "db/wal.log") == log_of({{{"a", "1"}}}));
-    must(with.db.put("c", "3"));
-    CHECK(read_file(with.memory, "db/wal.log") == log_of({{{"a", "1"}}, {{"c", "3"}}}));
-    must(with.db.close());
-    CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}, {"c", "3"}});
+    CHECK(must_fail(setup.db.put("b", "2")).code == errc::no_space);
+    CHECK(contents_of(setup.db) == entry_map{{"a", "1"}});
+    CHECK(read_file(setup.memory, "db/wal.log") == log_of({{{"a", "1"}}}));
+    must(setup.db.put("c", "3"));
+    CHECK(read_file(setup.memory, "db/wal.log") == log_of({{{"a", "1"}}, {{"c", "3"}}}));
+    must(setup.db.close());
+    CHECK(contents_of(setup.reopened()) == entry_map{{"a", "1"}, {"c", "3"}});
 }
 
-TEST_CASE("faults: what a full disk left of a record that cannot be taken back ends all writing") {
-    failing_once with("truncate db/wal.log", EIO);
-    with.fs.short_writes = true;
-    with.fs.fault = [writes = 0](std::size_t, const std::string& call) mutable {
+TEST_CASE("faults: a partial record on a full disk that cannot be truncated away refuses all writes") {
+    failing_once setup("truncate db/wal.log", EIO);
+    setup.fs.longest_write = 10;
+    setup.fs.fault = [writes = 0](std::string_view call) mutable {
         if (call == "truncate db/wal.log") return EIO;
         return call == "write db/wal.log" && ++writes == 2 ? ENOSPC : 0;
     };
-    const auto first = must_fail(with.db.put("b", "2"));
-    CHECK(first.code == errc::io);  // no_space would say that it may be tried again
+    const auto first = must_fail(setup.db.put("b", "2"));
+    CHECK(first.code == errc::io);  // not no_space, after which a write may be tried again
     CHECK(first.sys == ENOSPC);
-    CHECK(must_fail(with.db.put("c", "3")).what == first.what);
-    CHECK(must_fail(with.db.close()).what == first.what);
-    CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}});
+    CHECK(must_fail(setup.db.put("c", "3")).what == first.what);
+    CHECK(must_fail(setup.db.close()).what == first.what);
+    CHECK(contents_of(setup.reopened()) == entry_map{{"a", "1"}});
 }
 
-TEST_CASE("faults: a table that cannot be written leaves the memtable and the log and can be tried again") {
+TEST_CASE("faults: a table that cannot be written leaves the memtable and the log and is written later") {
     const int sys = GENERATE(ENOSPC, EIO);
     const std::string call = GENERATE(as<std::string>(), "create db/sst-000001.sst.tmp", "write db/sst-000001.sst.tmp",
                                       "fsync db/sst-000001.sst.tmp", "close db/sst-000001.sst.tmp",
                                       "rename db/sst-000001.sst.tmp db/sst-000001.sst", "open db/sst-000001.sst",
                                       "size db/sst-000001.sst", "read db/sst-000001.sst");
     INFO(call);
-    failing_once with(call, sys);
-    const auto why = must_fail(with.db.flush());
-    CHECK(why.sys == sys);
-    auto files = image_of(with.memory, "db");
+    failing_once setup(call, sys);
+    const auto error = must_fail(setup.db.flush());
+    CHECK(error.sys == sys);
+    auto files = image_of(setup.memory, "db");
     CHECK(files["MANIFEST"].empty());
     CHECK(files["wal-000001.log"] == log_of({{{"a", "1"}}}));
     CHECK_FALSE(files.contains("sst-000001.sst.tmp"));
-    CHECK(contents_of(with.db) == entry_map{{"a", "1"}});
-    REQUIRE(with.db.stats().trouble);
-    CHECK(with.db.stats().trouble->sys == sys);
-    must(with.db.put("b", "2"));
-    CHECK(read_file(with.memory, "db/wal.log") == log_of({{{"b", "2"}}}));
-    must(with.db.flush());
-    CHECK_FALSE(with.db.stats().trouble);
-    CHECK(with.db.live_tables().size() == 2);
-    must(with.db.close());
-    CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}, {"b", "2"}});
-    CHECK(database_files(with.memory, "db").size() == 3);  // MANIFEST and the tables
+    CHECK(contents_of(setup.db) == entry_map{{"a", "1"}});
+    REQUIRE(setup.db.stats().trouble);
+    CHECK(setup.db.stats().trouble->sys == sys);
+    must(setup.db.put("b", "2"));
+    CHECK(read_file(setup.memory, "db/wal.log") == log_of({{{"b", "2"}}}));
+    must(setup.db.flush());
+    CHECK_FALSE(setup.db.stats().trouble);
+    CHECK(setup.db.live_tables().size() == 2);
+    must(setup.db.close());
+    CHECK(contents_of(setup.reopened()) == entry_map{{"a", "1"}, {"b", "2"}});
+    CHECK(database_files(setup.memory, "db").size() == 3);  // MANIFEST and the tables
 }
 
-TEST_CASE("faults: a full disk at the MANIFEST leaves the flush to be tried again") {
+TEST_CASE("faults: a flush whose MANIFEST finds the disk full can be tried again") {
     const std::string call = GENERATE(as<std::string>(), "create db/MANIFEST.tmp", "write db/MANIFEST.tmp",
                                       "fsync db/MANIFEST.tmp", "rename db/MANIFEST.tmp db/MANIFEST");
     INFO(call);
-    failing_once with(call, ENOSPC);
-    CHECK(must_fail(with.db.flush()).code == errc::no_space);
-    CHECK(read_file(with.memory, "db/MANIFEST").empty());
-    must(with.db.put("b", "2"));
-    must(with.db.flush());
-    must(with.db.close());
-    CHECK(contents_of(with.reopened()) == entry_map{{"a", "1"}, {"b", "2"}});
+    failing_once setup(call, ENOSPC);
+    CHECK(must_fail(setup.db.flush()).code == errc::no_space);
+    CHECK(read_file(setup.memory, "db/MANIFEST").empty());
+    must(setup.db.put("b", "2"));
+    must(setup.db.flush());
+    must(setup.db.close());
+    CHECK(contents_of(setup.reopened()) == entry_map{{"a", "1"}, {"b", "2"}});
 }
 
-TEST_CASE("faults: a MANIFEST that could not be begun leaves the flush to be tried again") {
-    failing_once with("create db/MANIFEST.tmp", EMFILE);
-    CHECK(must_fail(with.db.flush()).sys == EMFILE);
-    must(with.db.put("b", "2"));
-    must(with.db.flush());
-    CHECK(contents_of(with.db) == entry_map{{"a", "1"}, {"b", "2"}});
+TEST_CASE("faults: a flush whose MANIFEST cannot be created can be tried again") {
+    failing_once setup("create db/MANIFEST.tmp", EMFILE);
+    CHECK(must_fail(setup.db.flush()).sys == EMFILE);
+    must(setup.db.put("b", "2"));
+    must(setup.db.flush());
+    CHECK(contents_of(setup.db) == entry_map{{"a", "1"}, {"b", "2"}});
 }
 
-TEST_CASE("faults: a full disk at the MANIFEST does not fill up with tables that nothing lists") {
-    failing_once with("", 0);
-    with.fs.fault = [](std::size_t, const std::string& call) { return call == "write db/MANIFEST.tmp" ? ENOSPC : 0; };
-    for (int again = 0; again < 3; ++again) CHECK(must_fail(with.db.flush()).code == errc::no_space);
-    const auto names = database_files(with.memory, "db");
+TEST_CASE("faults: flushes whose MANIFEST finds the disk full do not pile up unlisted tables") {
+    failing_once setup("", 0);
+    setup.fs.fault = [](std::string_view call) { return call == "write db/MANIFEST.tmp" ? ENOSPC : 0; };
+    for (int again = 0; again < 3; ++again) CHECK(must_fail(setup.db.flush()).code == errc::no_space);
+    const auto names = database_files(setup.memory, "db");
     CHECK(std::count_if(names.begin(), names.end(), [](const auto& name) { return name.starts_with("sst-"); }) <= 1);
 }
 
-TEST_CASE("faults: an open that fails leaves the directory as it is") {
+TEST_CASE("faults: an open that fails loses no data") {
     const auto mode = GENERATE(lsm::wal::recovery::strict_tail, lsm::wal::recovery::salvage);
     std::size_t fail_at = 0;
     for (bool reached = true; reached; ++fail_at) {
@@ -199,19 +200,16 @@ TEST_CASE("faults: an open that fails leaves the directory as it is") {
             .with("sst-000001.sst", table_of({{"a", "1"}}))
             .with("wal.log", log_of({{{"b", "2"}}}) + "torn")
             .with("MANIFEST.tmp", "rubbish");
-        watched_file_system fs(directory.fs);
-        std::string failed;
-        fs.fault = [&](std::size_t number, const std::string& call) {
-            if (number == fail_at) failed = call;
-            return number == fail_at ? EIO : 0;
-        };
+        recording_file_system fs(directory.fs);
+        fs.fail_call(fail_at, EIO);
         const auto before = directory.files();
         const auto opened = lsm::db::open("db", plain({.wal_recovery = mode, .file_system = &fs}));
-        INFO("call " << fail_at << ", " << failed);
-        reached = !failed.empty();
+        reached = fs.calls.size() > fail_at;
+        const std::string failed = reached ? fs.calls[fail_at] : "";
+        INFO("call " << fail_at << ": " << failed);
         if (!opened) {
             CHECK(opened.error().sys == EIO);
-            // Pieces that were cut may have been written down already, and a table of the rest: no data is gone.
+            // The open may already have kept the cut pieces in files and the rest of the log in a table.
             auto after = directory.files();
             CHECK(after.contains("MANIFEST"));
             CHECK(value_in(directory.open({.wal_recovery = mode}), "b") == "2");
@@ -221,28 +219,28 @@ TEST_CASE("faults: an open that fails leaves the directory as it is") {
     CHECK(fail_at > 10);
 }
 
-TEST_CASE("faults: an open that could not keep what it cuts leaves no piece of it behind") {
+TEST_CASE("faults: an open that cannot keep the cut piece of a log leaves the directory unchanged") {
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal.log", log_of({{{"b", "2"}}}) + "torn");
     const auto before = directory.files();
-    watched_file_system fs(directory.fs);
-    fs.fault = [](std::size_t, const std::string& call) { return call == "write db/cut-000001.log" ? ENOSPC : 0; };
-    const auto why =
+    recording_file_system fs(directory.fs);
+    fs.fault = [](std::string_view call) { return call == "write db/cut-000001.log" ? ENOSPC : 0; };
+    const auto error =
         must_fail(lsm::db::open("db", plain({.wal_recovery = lsm::wal::recovery::salvage, .file_system = &fs})));
-    CHECK(why.code == errc::no_space);
+    CHECK(error.code == errc::no_space);
     CHECK(directory.files() == before);
 }
 
-TEST_CASE("faults: an error while reading is returned and never taken for an absence or an end") {
+TEST_CASE("faults: a read error is returned and never taken for a missing key or the end of a scan") {
     memory_directory directory;
     {
         auto db = directory.open();
         must(db.put("a", "1"));
         must(db.flush());
     }
-    watched_file_system fs(directory.fs);
+    recording_file_system fs(directory.fs);
     auto db = must(lsm::db::open("db", plain({.block_cache_bytes = 0, .file_system = &fs})));
-    fs.fault = [](std::size_t, const std::string& call) { return call.starts_with("read ") ? EIO : 0; };
+    fs.fault = [](std::string_view call) { return call.starts_with("read ") ? EIO : 0; };
     CHECK(must_fail(db.get("a")).sys == EIO);
     CHECK(must_fail(db.contains("a")).sys == EIO);
     auto at = db.scan();
@@ -254,7 +252,7 @@ TEST_CASE("faults: an error while reading is returned and never taken for an abs
     CHECK(value_in(db, "a") == "1");
 }
 
-TEST_CASE("faults: a write that takes nothing is an error and not tried for ever") {
+TEST_CASE("faults: a write call that writes nothing is an error and is not repeated forever") {
     class full_pipe final : public forwarding_file_system {
     public:
         using forwarding_file_system::forwarding_file_system;
@@ -269,15 +267,15 @@ TEST_CASE("faults: a write that takes nothing is an error and not tried for ever
     auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
     must(db.put("a", "1"));
     fs.takes = false;
-    const auto why = must_fail(db.put("b", "2"));
-    CHECK(why.sys == EIO);
-    CHECK(why.what.starts_with("db/wal.log: write: "));
+    const auto error = must_fail(db.put("b", "2"));
+    CHECK(error.sys == EIO);
+    CHECK(error.what.starts_with("db/wal.log: write: "));
     fs.takes = true;
-    CHECK(must_fail(db.put("b", "2")).what == why.what);
+    CHECK(must_fail(db.put("b", "2")).what == error.what);
     CHECK(value_in(db, "a") == "1");
 }
 
-TEST_CASE("faults: a table that cannot be mapped is read") {
+TEST_CASE("faults: a table that cannot be mapped is read with read calls") {
     class unmapping final : public forwarding_file_system {
     public:
         using forwarding_file_system::forwarding_file_system;
@@ -295,7 +293,7 @@ TEST_CASE("faults: a table that cannot be mapped is read") {
     CHECK(fs.refused == 1);
 }
 
-TEST_CASE("faults: a table that is ready when the log has failed is not listed any more") {
+TEST_CASE("faults: a table that is finished after the log has failed is not listed") {
     const bool compacts = GENERATE(false, true);
     memory_directory directory;
     std::optional<lsm::db> db;
@@ -307,21 +305,23 @@ TEST_CASE("faults: a table that is ready when the log has failed is not listed a
     });
     db.emplace(must(lsm::db::open("db", plain({.file_system = &fs}))));
     must(db->put("a", "1"));
-    if (compacts) must(db->flush());
-    if (compacts) must(db->put("b", "2"));
-    if (compacts) must(db->flush());
+    if (compacts) {
+        must(db->flush());
+        must(db->put("b", "2"));
+        must(db->flush());
+    }
     const auto before = directory.files();
     armed = true;
-    const auto why = must_fail(compacts ? db->compact() : db->flush());
+    const auto error = must_fail(compacts ? db->compact() : db->flush());
     REQUIRE(cause);
     CHECK(cause->sys == EIO);
-    CHECK(why.what == cause->what);
+    CHECK(error.what == cause->what);
     db.reset();
     CHECK(directory.files().at("MANIFEST") == before.at("MANIFEST"));
     CHECK(contents_of(directory.open()) == (compacts ? entry_map{{"a", "1"}, {"b", "2"}} : entry_map{{"a", "1"}}));
 }
 
-TEST_CASE("faults: a write that waits for room is refused when the flush it waits for ends all writing") {
+TEST_CASE("faults: a write that waits for a flush is refused if the flush fails for good") {
     memory_directory directory;
     bool full = true, renamed = false;
     hooked_file_system fs(directory.fs, [&](std::string_view operation, std::string_view path) {
@@ -329,22 +329,22 @@ TEST_CASE("faults: a write that waits for room is refused when the flush it wait
         renamed = renamed || (operation == "rename" && path.ends_with("/MANIFEST"));
         return renamed && operation == "fsync-directory" ? EIO : 0;
     });
-    // Every write freezes what was written before it.
-    const auto how = plain({.write_buffer_bytes = 1, .max_write_buffers = 2, .file_system = &fs});
-    auto db = must(lsm::db::open("db", how));
+    // Every write freezes the memtable with the write before it.
+    const auto opts = plain({.write_buffer_bytes = 1, .max_write_buffers = 2, .file_system = &fs});
+    auto db = must(lsm::db::open("db", opts));
     must(db.put("a", "1"));
     must(db.put("b", "2"));
     CHECK(must_fail(db.put("c", "3")).code == errc::no_space);
     full = false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the next attempt is due then
-    const auto why = must_fail(db.put("d", "4"));
-    CHECK(why.sys == EIO);
-    CHECK(must_fail(db.flush()).what == why.what);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // until the next attempt is due
+    const auto error = must_fail(db.put("d", "4"));
+    CHECK(error.sys == EIO);
+    CHECK(must_fail(db.flush()).what == error.what);
     static_cast<void>(db.close());
     CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}, {"b", "2"}});
 }
 
-TEST_CASE("faults: what ends all writing first is the reason that stays") {
+TEST_CASE("faults: the first fatal error stays the reason for refusals") {
     lsm::detail::health health(nullptr);
     const auto first = health.poison(lsm::detail::system_failure("fsync", EIO));
     CHECK(health.poison(lsm::detail::system_failure("write", ENOSPC)).what == first.what);

@@ -13,9 +13,9 @@
 
 using namespace lsm::test;
 
-TEST_CASE("forking: a child lets go of a database and does nothing to it") {
+TEST_CASE("forking: a child process releases a database without changing it") {
     const scratch_directory directory;
-    std::optional<lsm::db> db = must(lsm::db::open(directory / "db"));  // with threads, and space that is reserved
+    std::optional<lsm::db> db = must(lsm::db::open(directory / "db"));  // with threads and preallocated space
     must(db->put("a", "1"));
     must(db->flush());
     must(db->put("b", "2"));
@@ -48,12 +48,12 @@ TEST_CASE("forking: a child that drops snapshots and cursors and views starts no
         std::optional<lsm::snapshot> snapshot = must(db.snapshot());
         std::optional<lsm::db::cursor> cursor = db.scan();
         auto view = must(db.get_view("key1"));
-        must(db.flush());  // supersedes the state that they hold: releasing it is maintenance's affair
+        must(db.flush());  // releasing the state that they hold is now work for maintenance
         must(db.put("busy", std::to_string(round)));
         const pid_t child = ::fork();
         REQUIRE(child >= 0);
         if (child == 0) {
-            ::alarm(10);  // one that hangs is killed
+            ::alarm(10);  // kills a child that hangs
             view.reset();
             cursor.reset();
             snapshot.reset();

@@ -3,21 +3,22 @@
 #include <lsm/db/db.hpp>
 
 #include "support/allocators.hpp"
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/heap.hpp"
 
-/// What a db takes past its allocator, seen at operator new. Names of
-/// files and the text of errors may come from there: a few hundred bytes, whatever the database holds.
+/// The memory that a db takes from operator new instead of its allocator. Only file names and error texts may come from
+/// there: a few hundred bytes, whatever the size of the database.
 
 namespace {
 
 using namespace lsm::test;
 using logged_db = lsm::basic_db<lsm::policies<lsm::bytes, lsm::bytes, logged_allocator<std::byte>>>;
 
-// Paths, names, errors: a handful of short strings, and never anything that grows with the data.
+// A handful of short strings, and nothing that grows with the data.
 constexpr std::size_t names_and_texts = 2048;
 
-/// A part of a test, whose use of operator new is measured.
+/// Measures the use of operator new since its construction, in bytes.
 class measured {
 public:
     measured() : before_(heap.live) { heap.peak = heap.live.load(); }
@@ -28,24 +29,24 @@ private:
     std::size_t before_;
 };
 
-/// Keeps nothing of what it is given, so takes no memory.
+/// Discards what it is given, and so needs no memory.
 class null_sink final : public lsm::io::sink {
     lsm::result<void> append(lsm::bytes_view) override { return {}; }
 };
 
-// Keys and values that need no memory of the test.
+// Puts keys number `from` to `to`. Allocates nothing itself.
 void put_many(logged_db& db, int from, int to) {
     static const lsm::bytes value(1000, 'v');
     char key[8] = "key0000";
     for (int i = from; i < to; ++i) {
         for (int digit = 6, rest = i; digit > 2; --digit, rest /= 10) key[digit] = static_cast<char>('0' + rest % 10);
-        if (auto done = db.put({key, 7}, value); !done) FAIL(done.error().what);
+        must(db.put({key, 7}, value));
     }
 }
 
 }  // namespace
 
-TEST_CASE("held memory: what a db holds comes from its allocator") {
+TEST_CASE("held memory: the memory that a db holds comes from its allocator") {
     scratch_directory scratch;
     allocation_log log;
     const measured all;
@@ -65,7 +66,7 @@ TEST_CASE("held memory: what a db holds comes from its allocator") {
     CHECK(all.held() < names_and_texts);
 }
 
-TEST_CASE("held memory: calls take memory past the allocator only for names and texts") {
+TEST_CASE("held memory: calls use operator new only for names and texts") {
     scratch_directory scratch;
     allocation_log log;
     auto db = must(logged_db::open(scratch.path(), plain({.block_cache_bytes = 0, .sync = false}), log));

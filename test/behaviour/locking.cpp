@@ -3,6 +3,7 @@
 
 #include <lsm/db/db.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 
 namespace {
@@ -10,7 +11,7 @@ namespace {
 using namespace lsm::test;
 using lsm::errc;
 
-// What opening `path` in a process of its own comes to: 0 for success, else the error's code.
+// Opens `path` in a process of its own. Returns 0 for success, else the error's code.
 int open_in_child(const std::string& path) {
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
@@ -33,9 +34,9 @@ TEST_CASE("locking: a second open in one process is refused and changes nothing"
     must(db.put("a", "1"));
     write_file(fs, scratch / "sst-000009.sst", "a left-over that an open would remove");
     const auto before = image_of(fs, scratch.path());
-    const auto why = must_fail(lsm::db::open(scratch.path()));
-    CHECK(why.code == errc::locked);
-    CHECK(why.what.find(scratch / "LOCK") == 0);
+    const auto error = must_fail(lsm::db::open(scratch.path()));
+    CHECK(error.code == errc::locked);
+    CHECK(error.what.find(scratch / "LOCK") == 0);
     CHECK(image_of(fs, scratch.path()) == before);
     must(db.put("b", "2"));
     must(db.close());
@@ -55,7 +56,7 @@ TEST_CASE("locking: a second open in another process is refused and changes noth
     CHECK(open_in_child(scratch.path()) == 0);
 }
 
-TEST_CASE("locking: a process that ends gives its lock back") {
+TEST_CASE("locking: the end of a process releases its lock") {
     scratch_directory scratch;
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
@@ -70,7 +71,7 @@ TEST_CASE("locking: a process that ends gives its lock back") {
     CHECK(contents_of(must(lsm::db::open(scratch.path()))) == entry_map{{"a", "1"}});
 }
 
-TEST_CASE("locking: in memory it is the same") {
+TEST_CASE("locking: a second open on a memory file system is refused too") {
     memory_directory directory;
     auto db = directory.open();
     CHECK(must_fail(directory.try_open()).code == errc::locked);
@@ -90,7 +91,7 @@ TEST_CASE("locking: a cursor does not hold the lock") {
     CHECK(at.valid());
 }
 
-TEST_CASE("locking: an open that fails gives the lock back") {
+TEST_CASE("locking: an open that fails releases the lock") {
     memory_directory directory;
     directory.with("MANIFEST", "rubbish\n");
     CHECK(must_fail(directory.try_open()).code == errc::bad_manifest);

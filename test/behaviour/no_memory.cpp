@@ -7,12 +7,13 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/posix_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/forwarding_file_system.hpp"
 #include "support/heap.hpp"
 
-/// Any allocation fails, those of names and of the texts of errors included, alone or with those after it. Nothing may
-/// end the process, be lost, or stay behind.
+/// Every allocation fails in turn, including those for file names and error texts: alone, with the one after it, or
+/// with all later ones. The process must not end, no write may be lost, and no file may be left over.
 
 namespace {
 
@@ -20,7 +21,7 @@ using namespace lsm::test;
 
 const lsm::bytes large(100'000, 'l');
 
-// The system's, without waiting for the disk: a memory file system would need memory itself.
+// The system's file system, without waiting for the disk. A memory file system would allocate memory itself.
 class unsynced final : public forwarding_file_system {
 public:
     unsynced() : forwarding_file_system(lsm::io::default_file_system()) {}
@@ -29,9 +30,10 @@ public:
     lsm::result<void> sync_directory(std::string_view) override { return {}; }
 };
 
+/// A database with two tables and an entry in memory.
 struct scene {
     scene() {
-        db.emplace(must(lsm::db::open(directory.path(), how)));
+        db.emplace(must(lsm::db::open(directory.path(), opts)));
         must(db->put("a", "1"));
         must(db->flush());
         must(db->put("b", "2"));
@@ -46,48 +48,49 @@ struct scene {
 
     const scratch_directory directory;
     unsynced fs;
-    const lsm::options how = plain({.memory_budget_bytes = 64 << 20, .sync = false, .file_system = &fs});
+    const lsm::options opts = plain({.memory_budget_bytes = 64 << 20, .sync = false, .file_system = &fs});
     std::optional<lsm::db> db;
-    std::optional<lsm::snapshot> then;
+    std::optional<lsm::snapshot> snapshot;
 };
 
 const entry_map before{{"a", "1"}, {"b", "2"}, {"c", "3"}};
 
 using action = std::function<lsm::result<void>(scene&)>;
 
-// Lets `act` meet `count` failures from the allocation after `fail_at` on. Whether it came so far.
+// Runs `act` while allocation number `fail_at` and the next `count` - 1 fail, and checks what is left. At most
+// `most_left` table files may be left that belong to no table. Returns whether an allocation failed.
 bool survives(const action& act, long fail_at, long count, std::size_t most_left) {
     INFO("allocation " << fail_at << ", " << count);
-    scene with;
+    scene setup;
     entry_map with_put = before;
     with_put["large"] = large;
     bool done = false;
     heap.fail(fail_at, count);
     try {
-        done = act(with).has_value();
+        done = act(setup).has_value();
     } catch (const std::bad_alloc&) {
     }
     const bool failed = heap.failed;
     heap.recover();
     CHECK((done || failed));
-    if (with.db) {
-        const auto shown = contents_of(*with.db);
+    if (setup.db) {
+        const auto shown = contents_of(*setup.db);
         CHECK((shown == before || shown == with_put));
-        if (auto later = with.db->put("later", "write")) {
-            must(with.db->flush());
-            // To remove a table's file takes memory, too; what stays is for the next open.
-            if (count == 1) CHECK(with.table_files() <= with.db->live_tables().size() + most_left);
-            must(with.db->del("later"));
-            must(with.db->flush());
-            CHECK(contents_of(*with.db) == shown);
-            CHECK_FALSE(with.db->stats().trouble);
+        if (auto later = setup.db->put("later", "write")) {
+            must(setup.db->flush());
+            // Removing a table's file needs memory too; the next open removes a file that is left.
+            if (count == 1) CHECK(setup.table_files() <= setup.db->live_tables().size() + most_left);
+            must(setup.db->del("later"));
+            must(setup.db->flush());
+            CHECK(contents_of(*setup.db) == shown);
+            CHECK_FALSE(setup.db->stats().trouble);
         } else {
             CHECK(later.error().code == lsm::errc::closed);
         }
-        with.then.reset();
-        with.db.reset();
+        setup.snapshot.reset();
+        setup.db.reset();
     }
-    auto again = must(lsm::db::open(with.directory.path(), with.how));
+    auto again = must(lsm::db::open(setup.directory.path(), setup.opts));
     const auto shown = contents_of(again);
     CHECK((shown == before || shown == with_put));
     must(again.close());
@@ -104,54 +107,55 @@ void check_every_failure(const action& act, std::size_t most_left = 0) {
 
 }  // namespace
 
-TEST_CASE("no memory: a put") {
-    check_every_failure([](scene& with) { return with.db->put("large", large); });
+TEST_CASE("no memory: a put loses nothing") {
+    check_every_failure([](scene& setup) { return setup.db->put("large", large); });
 }
-TEST_CASE("no memory: a flush") {
-    check_every_failure([](scene& with) { return with.db->flush(); });
+TEST_CASE("no memory: a flush loses nothing") {
+    check_every_failure([](scene& setup) { return setup.db->flush(); });
 }
-TEST_CASE("no memory: a compaction") {
-    check_every_failure([](scene& with) { return with.db->compact(); }, 1);
+TEST_CASE("no memory: a compaction loses nothing") {
+    check_every_failure([](scene& setup) { return setup.db->compact(); }, 1);
 }
-TEST_CASE("no memory: a snapshot that is let go when it is history") {
+TEST_CASE("no memory: releasing a snapshot of an old state loses nothing") {
     check_every_failure(
-        [](scene& with) -> lsm::result<void> {
-            auto then = with.db->snapshot();
-            if (!then) return std::move(then).error();
-            with.then = *std::move(then);
-            auto compacted = with.db->compact();
-            with.then.reset();
+        [](scene& setup) -> lsm::result<void> {
+            auto snapshot = setup.db->snapshot();
+            if (!snapshot) return std::move(snapshot).error();
+            setup.snapshot = *std::move(snapshot);
+            auto compacted = setup.db->compact();
+            setup.snapshot.reset();
             return compacted;
         },
         1);
 }
-TEST_CASE("no memory: closing") {
-    check_every_failure([](scene& with) { return with.db->close(); });
+TEST_CASE("no memory: a close loses nothing") {
+    check_every_failure([](scene& setup) { return setup.db->close(); });
 }
-TEST_CASE("no memory: destruction") {
-    check_every_failure([](scene& with) -> lsm::result<void> {
-        with.db.reset();
+TEST_CASE("no memory: the destructor loses nothing") {
+    check_every_failure([](scene& setup) -> lsm::result<void> {
+        setup.db.reset();
         return {};
     });
 }
-TEST_CASE("no memory: opening") {
-    check_every_failure([](scene& with) -> lsm::result<void> {
+TEST_CASE("no memory: an open loses nothing") {
+    check_every_failure([](scene& setup) -> lsm::result<void> {
         {
+            // The failures are meant for the open, not for the close before it.
             const long good = heap.good;
             heap.recover();
-            with.db.reset();
+            setup.db.reset();
             heap.good = good;
         }
-        auto opened = lsm::db::open(with.directory.path(), with.how);
+        auto opened = lsm::db::open(setup.directory.path(), setup.opts);
         if (!opened) return std::move(opened).error();
-        with.db = *std::move(opened);
+        setup.db = *std::move(opened);
         return {};
     });
 }
 
 namespace {
 
-/// The first of some calls fails, and from then on there is no memory.
+/// Fails a chosen call, and from then on every allocation.
 class failing_with_memory final : public forwarding_file_system {
 public:
     failing_with_memory() : forwarding_file_system(lsm::io::default_file_system()) {}
@@ -174,9 +178,9 @@ private:
     }
 };
 
-// Whether `work` said that all went well. Afterwards there is memory again.
+// Runs `work`, and lets allocations succeed again. Returns whether it reported success.
 template <class Work>
-bool well(Work work) {
+bool succeeds(Work work) {
     bool good = false;
     try {
         good = work().has_value();
@@ -188,27 +192,27 @@ bool well(Work work) {
 
 }  // namespace
 
-TEST_CASE("no memory: a sync that fails meanwhile is not forgotten") {
+TEST_CASE("no memory: a failed sync is not forgotten") {
     const scratch_directory directory;
     failing_with_memory fs;
     auto db = must(lsm::db::open(directory.path(), plain({.file_system = &fs})));
     must(db.put("a", "1"));
     fs.sync_fails = true;
-    CHECK_FALSE(well([&] { return db.put("a", "2"); }));
+    CHECK_FALSE(succeeds([&] { return db.put("a", "2"); }));
     CHECK(must_fail(db.put("a", "3")).code == lsm::errc::io);
     CHECK(must(db.get("a")) == "1");
-    CHECK_FALSE(well([&] { return db.close(); }));
+    CHECK_FALSE(succeeds([&] { return db.close(); }));
 }
 
-TEST_CASE("no memory: a log that cannot be removed meanwhile ends all writing") {
-    // Replayed over a later table it would bring older values back.
+TEST_CASE("no memory: a log that cannot be removed refuses all writes") {
+    // Replaying the log over a later table would bring older values back.
     const scratch_directory directory;
     failing_with_memory fs;
     {
         auto db = must(lsm::db::open(directory.path(), plain({.file_system = &fs})));
         must(db.put("a", "old"));
         fs.remove_fails = true;
-        static_cast<void>(well([&] { return db.flush(); }));
+        static_cast<void>(succeeds([&] { return db.flush(); }));
         if (db.put("a", "new")) must(db.flush());
         CHECK(must_fail(db.put("b", "2")).code == lsm::errc::io);
         static_cast<void>(db.close());

@@ -5,10 +5,11 @@
 #include <tuple>
 #include <type_traits>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/memories.hpp"
 
-/// Allocators decide where memory comes from, and nothing else: all files are the same.
+/// An allocator decides where memory comes from and nothing else: the files are the same with every allocator.
 
 namespace {
 
@@ -24,7 +25,7 @@ Key key_number(std::uint64_t i) {
         return {i % 5, "part" + std::to_string(i)};
 }
 
-// A history with every kind of call; the directory's files at its end and in between.
+// Runs a history with every kind of call. Returns the directory's files, and other outputs, at several points of it.
 template <class Key, class Memory>
 std::vector<image> files_of_history() {
     using policies = lsm::policies<Key, lsm::bytes, typename Memory::allocator>;
@@ -34,7 +35,8 @@ std::vector<image> files_of_history() {
     std::vector<image> out;
     const auto allocator = memory.get();
     for (std::uint64_t round = 0; round < 3; ++round) {
-        auto db = must(database::open("db", directory.how({.block_cache_bytes = 2000, .block_bytes = 200}), allocator));
+        auto db =
+            must(database::open("db", directory.opts({.block_cache_bytes = 2000, .block_bytes = 200}), allocator));
         for (std::uint64_t i = 0; i < 60; ++i)
             must(db.put(key_number<Key>(i + 20 * round), std::to_string(round) + lsm::bytes(i % 50, 'v')));
         typename database::batch batch(allocator);
@@ -72,18 +74,18 @@ void check_same_files() {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("policies: bytes as keys make the same files with every allocator", "", monotonic_memory,
-                   arena_memory, logged_memory) {
+TEMPLATE_TEST_CASE("policies: byte keys make the same files with every allocator", "", monotonic_memory, arena_memory,
+                   logged_memory) {
     check_same_files<lsm::bytes, TestType>();
 }
 
-TEMPLATE_TEST_CASE("policies: numbers as keys make the same files with every allocator", "", monotonic_memory,
-                   arena_memory, logged_memory) {
+TEMPLATE_TEST_CASE("policies: number keys make the same files with every allocator", "", monotonic_memory, arena_memory,
+                   logged_memory) {
     check_same_files<std::uint64_t, TestType>();
 }
 
-TEMPLATE_TEST_CASE("policies: tuples as keys make the same files with every allocator", "", monotonic_memory,
-                   arena_memory, logged_memory) {
+TEMPLATE_TEST_CASE("policies: tuple keys make the same files with every allocator", "", monotonic_memory, arena_memory,
+                   logged_memory) {
     check_same_files<std::tuple<std::uint64_t, lsm::bytes>, TestType>();
 }
 
@@ -96,12 +98,12 @@ TEMPLATE_TEST_CASE("policies: a moved-from db can be assigned to with every allo
     CHECK(std::is_move_assignable_v<lsm::basic_write_batch<policies>>);
 }
 
-TEST_CASE("policies: what a db took from its allocator it gives back") {
+TEST_CASE("policies: a db returns all memory to its allocator") {
     using policies = lsm::policies<lsm::bytes, lsm::bytes, logged_allocator<std::byte>>;
     allocation_log log;
     {
         memory_directory directory;
-        auto db = must(lsm::basic_db<policies>::open("db", directory.how(), log));
+        auto db = must(lsm::basic_db<policies>::open("db", directory.opts(), log));
         for (int i = 0; i < 100; ++i) must(db.put(std::to_string(i), lsm::bytes(500, 'v')));
         must(db.flush());
         must(db.put("a", "1"));

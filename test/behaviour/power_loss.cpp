@@ -1,10 +1,12 @@
-// Power cuts that meet what a killed program left: names and bytes that are there, but not on the disk yet.
+// Power cuts after a killed program: the names and bytes that it left are visible, but not durable yet.
+
 #include <set>
 #include <string>
 
 #include <lsm/db/db.hpp>
 #include <lsm/io/simulated_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 
 namespace {
@@ -19,21 +21,21 @@ void write_synced(simulated_file_system& disk, const std::string& path, lsm::byt
     must(file.sync());
 }
 
-lsm::result<lsm::db> open_on(simulated_file_system& disk, lsm::options how = {}, const std::string& directory = "db") {
-    how.file_system = &disk;
-    return lsm::db::open(directory, plain(how));
+lsm::result<lsm::db> open_on(simulated_file_system& disk, lsm::options opts = {}, const std::string& directory = "db") {
+    opts.file_system = &disk;
+    return lsm::db::open(directory, plain(opts));
 }
 
-/// What the databases hold that power cuts leave, at whatever operation of an open. One that does not open is a
-/// failure.
-std::set<entry_map> left_by_power_cuts(simulated_file_system& disk, const lsm::options& how = {}) {
+/// Cuts the power before each operation of an open and a close, and after the last one. Returns the contents of the
+/// databases that the cuts leave; requires that each of them opens.
+std::set<entry_map> left_by_power_cuts(simulated_file_system& disk, const lsm::options& opts = {}) {
     std::set<entry_map> out;
     std::string problem;
     const auto cut = [&] {
         for (const auto kind : {power_loss::kind::nothing, power_loss::kind::everything, power_loss::kind::some})
             for (std::uint64_t seed = 0; seed < (kind == power_loss::kind::some ? 100u : 1u); ++seed) {
                 auto left = disk.after_power_loss({kind, seed});
-                const auto opened = open_on(left, how);
+                const auto opened = open_on(left, opts);
                 if (opened)
                     out.insert(contents_of(*opened));
                 else
@@ -41,7 +43,7 @@ std::set<entry_map> left_by_power_cuts(simulated_file_system& disk, const lsm::o
             }
     };
     disk.before_each([&](const auto&) { cut(); });
-    must(must(open_on(disk, how)).close());
+    must(must(open_on(disk, opts)).close());
     cut();
     CHECK(problem == "");
     return out;
@@ -49,7 +51,7 @@ std::set<entry_map> left_by_power_cuts(simulated_file_system& disk, const lsm::o
 
 }  // namespace
 
-TEST_CASE("power loss: to replay what was never synced brings nothing older back") {
+TEST_CASE("power loss: replaying a log that was never synced brings no older value back") {
     simulated_file_system disk;
     must(disk.make_directory("db"));
     must(disk.sync_directory("."));
@@ -61,7 +63,7 @@ TEST_CASE("power loss: to replay what was never synced brings nothing older back
     CHECK(left_by_power_cuts(disk) == std::set<entry_map>{synced, all});
 }
 
-TEST_CASE("power loss: tables that only the MANIFEST before lists go when the new one is sure to stay") {
+TEST_CASE("power loss: tables listed only in the old MANIFEST are removed after the new one is durable") {
     simulated_file_system disk;
     must(disk.make_directory("db"));
     must(disk.sync_directory("."));
@@ -74,7 +76,7 @@ TEST_CASE("power loss: tables that only the MANIFEST before lists go when the ne
     CHECK(left_by_power_cuts(disk) == std::set<entry_map>{{{"a", "1"}}});
 }
 
-TEST_CASE("power loss: what lies behind a defect stays left out") {
+TEST_CASE("power loss: records after a defect stay left out") {
     simulated_file_system disk;
     must(disk.make_directory("db"));
     must(disk.sync_directory("."));
@@ -87,7 +89,7 @@ TEST_CASE("power loss: what lies behind a defect stays left out") {
           std::set<entry_map>{{{"a", "1"}}});
 }
 
-TEST_CASE("power loss: a directory whose maker did not sync its name does not take the database along") {
+TEST_CASE("power loss: the database survives in a directory whose creator did not sync its name") {
     simulated_file_system disk;
     must(disk.make_directory("some"));
     SECTION("its parent") {

@@ -7,10 +7,13 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/posix_file_system.hpp>
 
-#include "support/engines.hpp"
+#include "support/catch.hpp"
+#include "support/databases.hpp"
 #include "support/forwarding_file_system.hpp"
+#include "support/hooked_file_system.hpp"
+#include "support/recording_file_system.hpp"
 #include "support/seed.hpp"
-#include "support/watched_file_system.hpp"
+#include "support/sha256.hpp"
 
 namespace {
 
@@ -18,25 +21,17 @@ using namespace lsm::test;
 using lsm::compaction_style;
 using lsm::errc;
 
-/// Does something after every list of a directory.
+/// Calls `at_list` after every list of a directory.
 class listing final : public forwarding_file_system {
 public:
     using forwarding_file_system::forwarding_file_system;
+    /// Gets the callback of the list, to report more names.
     std::function<void(lsm::detail::function_ref<void(std::string_view)>)> at_list;
 
     lsm::result<void> list(std::string_view path, lsm::detail::function_ref<void(std::string_view)> each) override {
         auto done = forwarding_file_system::list(path, each);
         if (at_list) at_list(each);
         return done;
-    }
-};
-
-/// Cannot link.
-class linkless final : public forwarding_file_system {
-public:
-    using forwarding_file_system::forwarding_file_system;
-    lsm::result<void> link(std::string_view, std::string_view) override {
-        return lsm::detail::system_failure("link", EXDEV);
     }
 };
 
@@ -47,14 +42,14 @@ lsm::db to_read(lsm::io::file_system& fs) { return must(try_read(fs)); }
 
 }  // namespace
 
-TEST_CASE("read only: the state at open is seen with what only the log has and no byte changes") {
+TEST_CASE("read only: a reader sees the state at its open including the log and changes no byte") {
     lsm::io::memory_file_system memory;
     auto writer = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &memory})));
     random_writes writes(seed_or(41));
     writes.write_to(writer, 500);
     CHECK(image_of(memory, "db").contains("wal.log"));
     const auto before = image_of(memory, "db");
-    watched_file_system fs(memory);
+    recording_file_system fs(memory);
     {
         const auto reader = to_read(fs);
         CHECK(contents_of(reader) == writes.model);
@@ -72,7 +67,7 @@ TEST_CASE("read only: the state at open is seen with what only the log has and n
     CHECK(contents_of(writer) == writes.model);
 }
 
-TEST_CASE("read only: neither orphans nor torn ends nor frozen logs are touched") {
+TEST_CASE("read only: orphans and torn ends and frozen logs are left alone") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 1\n")
         .with("sst-000001.sst", table_of({{"a", "1"}}))
@@ -94,7 +89,7 @@ TEST_CASE("read only: neither orphans nor torn ends nor frozen logs are touched"
     CHECK(std::ranges::find(names, "LOCK") == names.end());
 }
 
-TEST_CASE("read only: refresh moves on and what was taken before stays") {
+TEST_CASE("read only: refresh shows the new state and earlier cursors and snapshots keep theirs") {
     lsm::io::memory_file_system memory;
     auto writer = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &memory})));
     auto reader = to_read(memory);
@@ -121,9 +116,9 @@ TEST_CASE("read only: refresh moves on and what was taken before stays") {
     CHECK(contents_of(reader) == seen);
 }
 
-TEST_CASE("read only: what a cursor or snapshot outlives is gone") {
+TEST_CASE("read only: a cursor and a snapshot outlive their reader and then release every file") {
     lsm::io::memory_file_system memory;
-    watched_file_system fs(memory);
+    recording_file_system fs(memory);
     auto writer = must(lsm::db::open("db", plain({.file_system = &memory})));
     must(writer.put("a", "1"));
     must(writer.flush());
@@ -144,9 +139,9 @@ TEST_CASE("read only: what a cursor or snapshot outlives is gone") {
     CHECK(fs.open_files() == 0);
 }
 
-TEST_CASE("read only: files that are read no more are closed") {
+TEST_CASE("read only: files that are no longer needed are closed") {
     lsm::io::memory_file_system memory;
-    watched_file_system fs(memory);
+    recording_file_system fs(memory);
     auto writer = must(lsm::db::open("db", plain({.file_system = &memory})));
     must(writer.put("a", "1"));
     must(writer.flush());
@@ -163,7 +158,7 @@ TEST_CASE("read only: files that are read no more are closed") {
     CHECK(fs.open_files() == 1);
 }
 
-TEST_CASE("read only: an id that is given out a second time is another table") {
+TEST_CASE("read only: a new table with a reused id is not taken for the old one") {
     lsm::io::memory_file_system memory;
     rewrite(memory, "db", true, {{"a", "old"}});
     auto reader = to_read(memory);
@@ -176,7 +171,7 @@ TEST_CASE("read only: an id that is given out a second time is another table") {
     CHECK(walk(at) == entry_list{{"a", "old"}});
 }
 
-TEST_CASE("read only: everything that would write is refused") {
+TEST_CASE("read only: every call that would write is refused") {
     memory_directory directory;
     {
         auto writer = directory.open();
@@ -200,7 +195,7 @@ TEST_CASE("read only: everything that would write is refused") {
     CHECK(directory.files() == before);
 }
 
-TEST_CASE("read only: a database that is not there is not found") {
+TEST_CASE("read only: a missing database is not found") {
     lsm::io::memory_file_system fs;
     CHECK(must_fail(try_read(fs)).code == errc::not_found);
     CHECK(must_fail(fs.list("db", [](std::string_view) {})).code == errc::not_found);
@@ -211,16 +206,17 @@ TEST_CASE("read only: a database that is not there is not found") {
     CHECK(must_fail(try_read(fs)).code == errc::bad_manifest);
 }
 
-TEST_CASE("read only: refresh is for those alone that are opened to be read") {
+TEST_CASE("read only: refresh is refused by a database that is open for writing") {
     memory_directory directory;
     auto db = directory.open();
     CHECK(must_fail(db.refresh()).code == errc::invalid_argument);
     must(db.put("a", "1"));
 }
 
-TEST_CASE("read only: any number of readers and one writer") {
+TEST_CASE("read only: several readers and one writer have the database open at once") {
     memory_directory directory;
-    const auto first = to_read((static_cast<void>(directory.open()), directory.fs));
+    must(directory.open().close());
+    const auto first = to_read(directory.fs);
     const auto second = to_read(directory.fs);
     auto writer = directory.open();
     const auto third = to_read(directory.fs);
@@ -229,7 +225,7 @@ TEST_CASE("read only: any number of readers and one writer") {
     CHECK(contents_of(to_read(directory.fs)) == entry_map{{"a", "1"}});
 }
 
-TEST_CASE("read only: what a writer does while it is read shows as one moment") {
+TEST_CASE("read only: an open and a refresh beside a busy writer show one moment") {
     lsm::io::memory_file_system memory;
     auto writer = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &memory})));
     random_writes writes(seed_or(43));
@@ -253,7 +249,7 @@ TEST_CASE("read only: what a writer does while it is read shows as one moment") 
     CHECK(contents_of(reader) == writes.model);
 }
 
-TEST_CASE("read only: a directory that never rests is stale and the old state stays") {
+TEST_CASE("read only: a directory that changes all the time is stale and the old state stays") {
     memory_directory directory;
     {
         auto writer = directory.open();
@@ -275,7 +271,7 @@ TEST_CASE("read only: a directory that never rests is stale and the old state st
     CHECK(contents_of(reader) == entry_map{{"a", "2"}});
 }
 
-TEST_CASE("read only: damage is told and leaves the old state") {
+TEST_CASE("read only: a refresh reports damage and leaves the old state") {
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal.log", log_of({{{"a", "1"}}}));
     auto reader = to_read(directory.fs);
@@ -289,7 +285,7 @@ TEST_CASE("read only: damage is told and leaves the old state") {
     CHECK(contents_of(reader) == entry_map{{"a", "1"}});
 }
 
-TEST_CASE("read only: a call that fails leaves the old state") {
+TEST_CASE("read only: a refresh whose calls fail leaves the old state") {
     memory_directory directory;
     {
         auto writer = directory.open();
@@ -297,19 +293,16 @@ TEST_CASE("read only: a call that fails leaves the old state") {
         must(writer.flush());
         must(writer.put("b", "2"));
     }
-    watched_file_system fs(directory.fs);
+    recording_file_system fs(directory.fs);
     auto reader = to_read(fs);
     const auto expected = contents_of(reader);
     std::size_t fail_at = 0;
     for (bool reached = true; reached; ++fail_at) {
-        fs.calls.clear();
-        reached = false;
-        fs.fault = [&](std::size_t number, const std::string&) {
-            reached = reached || number == fail_at;
-            return number >= fail_at ? EIO : 0;
-        };
+        fs.forget();
+        fs.fail_call(fail_at, EIO, true);
         const auto done = reader.refresh();
         fs.fault = nullptr;
+        reached = fs.calls.size() > fail_at;
         CHECK((done || done.error().sys == EIO));
         CHECK(contents_of(reader) == expected);
         CHECK(fs.open_files() == 1);
@@ -317,21 +310,21 @@ TEST_CASE("read only: a call that fails leaves the old state") {
     CHECK(fail_at > 8);
 }
 
-TEST_CASE("read only: a table that the writer has taken away is stale and no damage and no absence") {
+TEST_CASE("read only: a table that the writer has removed is stale and neither damage nor a missing key") {
     lsm::io::memory_file_system memory;
     auto writer = must(lsm::db::open("db", at_once({.file_system = &memory})));
     for (const auto* const key : {"a", "b"}) {
         must(writer.put(key, "1"));
         must(writer.flush());
     }
-    // One of the two tables is opened for each read.
+    // Only one of the two tables stays open; the other one is opened for each read.
     const auto reader = must(lsm::db::open(
         "db", at_once({.read_only = true, .block_cache_bytes = 0, .max_open_files = 1, .file_system = &memory})));
     must(memory.remove("db/sst-000001.sst"));
     must(memory.remove("db/sst-000002.sst"));
-    const auto why = must_fail(reader.verify());
-    CHECK(why.code == errc::stale);
-    CHECK(why.what.starts_with("db/sst-00000"));
+    const auto error = must_fail(reader.verify());
+    CHECK(error.code == errc::stale);
+    CHECK(error.what.starts_with("db/sst-00000"));
     int stale = 0;
     for (const auto* const key : {"a", "b"}) {
         const auto got = reader.get(key);
@@ -342,7 +335,7 @@ TEST_CASE("read only: a table that the writer has taken away is stale and no dam
     CHECK(stale == 1);
 }
 
-TEST_CASE("read only: a table in the place of one that is gone is stale") {
+TEST_CASE("read only: another table under the name of a removed one is stale") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 1\n").with("sst-000001.sst", table_of({{"a", "1"}}));
     const auto reader = directory.open({.read_only = true, .block_cache_bytes = 0, .max_open_files = 0});
@@ -351,14 +344,13 @@ TEST_CASE("read only: a table in the place of one that is gone is stale") {
     CHECK(must_fail(reader.get("a")).code == lsm::errc::stale);
 }
 
-TEST_CASE("read only: another table of the same id and size is stale to all who open the file again") {
+TEST_CASE("read only: another table of the same id and size is stale for every call that reopens the file") {
     const bool extended = GENERATE(true, false);
     const bool links = GENERATE(true, false);
-    // The second has the same index, too.
+    // The second of them even has the same index.
     const auto second = GENERATE(entry_list{{"b", "old"}}, entry_list{{"a", "new"}});
     lsm::io::memory_file_system memory;
-    linkless without_links(memory);
-    lsm::io::file_system& fs = links ? static_cast<lsm::io::file_system&>(memory) : without_links;
+    hooked_file_system fs(memory, [&](auto operation, auto) { return !links && operation == "link" ? EXDEV : 0; });
     rewrite(memory, "db", extended, {{"a", "old"}});
     const auto before = read_file(memory, "db/sst-000001.sst");
     auto reader = must(lsm::db::open("db", plain({.read_only = true, .file_system = &fs})));
@@ -366,12 +358,12 @@ TEST_CASE("read only: another table of the same id and size is stale to all who 
         "db", plain({.read_only = true, .block_cache_bytes = 0, .max_open_files = 0, .file_system = &fs})));
     CHECK(value_in(uncached, "a") == "old");
     rewrite(memory, "db", extended, second);
-    const auto behind = read_file(memory, "db/sst-000001.sst");
-    REQUIRE((behind != before && behind.size() == before.size()));
+    const auto after = read_file(memory, "db/sst-000001.sst");
+    REQUIRE((after != before && after.size() == before.size()));
 
     const auto stale = [](const auto& outcome) {
-        const auto why = must_fail(outcome);
-        return why.code == errc::stale && why.what.starts_with("db/sst-000001.sst: ");
+        const auto error = must_fail(outcome);
+        return error.code == errc::stale && error.what.starts_with("db/sst-000001.sst: ");
     };
     CHECK(value_in(reader, "a") == "old");
     CHECK(stale(uncached.get("a")));
@@ -393,7 +385,7 @@ TEST_CASE("read only: another table of the same id and size is stale to all who 
     }
 }
 
-TEST_CASE("read only: another table of the same id and size is stale on a disk") {
+TEST_CASE("read only: another table of the same id and size is stale on a real disk") {
     const bool extended = GENERATE(true, false);
     const scratch_directory scratch;
     lsm::io::posix_file_system fs;
@@ -407,12 +399,12 @@ TEST_CASE("read only: another table of the same id and size is stale on a disk")
     CHECK(must_fail(reader.checkpoint(scratch / "copy")).code == errc::stale);
     CHECK(value_in(reader, "a") == "old");
     must(reader.refresh());
-    must(reader.checkpoint(scratch / "behind"));
-    for (const auto& [name, value] : {std::pair("before", "old"), std::pair("behind", "new")})
+    must(reader.checkpoint(scratch / "after"));
+    for (const auto& [name, value] : {std::pair("before", "old"), std::pair("after", "new")})
         CHECK(contents_of(must(lsm::db::open(scratch / name, plain()))) == entry_map{{"a", value}});
 }
 
-TEST_CASE("read only: a checkpoint of a table that is gone is stale") {
+TEST_CASE("read only: a checkpoint of a removed table is stale") {
     memory_directory directory;
     {
         auto writer = directory.open();

@@ -4,42 +4,44 @@
 
 #include <lsm/db/db.hpp>
 
-#include "support/engines.hpp"
+#include "support/catch.hpp"
+#include "support/databases.hpp"
+#include "support/recording_file_system.hpp"
 #include "support/seed.hpp"
-#include "support/watched_file_system.hpp"
+#include "support/sha256.hpp"
 
 namespace {
 
 using namespace lsm::test;
 using lsm::compaction_style;
 
-entry_map scanned(const lsm::db& from, const lsm::db::snapshot_type& at, bool reverse = false) {
-    auto cursor = from.scan({.reverse = reverse, .at = &at});
+entry_map scanned(const lsm::db& db, const lsm::db::snapshot_type& at, bool reverse = false) {
+    auto cursor = db.scan({.reverse = reverse, .at = &at});
     const auto all = walk(cursor);
     return {all.begin(), all.end()};
 }
 
-// By every way of reading.
-void check_shows(const lsm::db& from, const lsm::db::snapshot_type& at, const entry_map& expected) {
-    REQUIRE(scanned(from, at) == expected);
-    REQUIRE(scanned(from, at, true) == expected);
+// Requires that every way of reading a snapshot shows `expected`.
+void check_shows(const lsm::db& db, const lsm::db::snapshot_type& at, const entry_map& expected) {
+    REQUIRE(scanned(db, at) == expected);
+    REQUIRE(scanned(db, at, true) == expected);
     std::vector<lsm::bytes> keys;
     for (int i = 0; i < 400; i += 3) keys.push_back("key" + std::to_string(i));
-    const auto values = must(from.multi_get(keys, {.at = &at}));
+    const auto values = must(db.multi_get(keys, {.at = &at}));
     REQUIRE(values.size() == keys.size());
     for (std::size_t i = 0; i < keys.size(); ++i) {
         const auto found = expected.find(keys[i]);
         const auto value = found == expected.end() ? deleted : found->second;
         REQUIRE(values[i] == value);
-        REQUIRE(must(from.get(keys[i], {.at = &at})) == value);
-        REQUIRE(must(from.contains(keys[i], {.at = &at})) == value.has_value());
+        REQUIRE(must(db.get(keys[i], {.at = &at})) == value);
+        REQUIRE(must(db.contains(keys[i], {.at = &at})) == value.has_value());
     }
-    REQUIRE(hex_of(must(from.digest(&at))) == sha256(stream_of(expected)));
+    REQUIRE(hex_of(must(db.digest(&at))) == sha256(stream_of(expected)));
 }
 
 }  // namespace
 
-TEST_CASE("snapshots: one shows its moment whatever is written flushed and compacted later") {
+TEST_CASE("snapshots: a snapshot shows its moment after later writes and flushes and compactions") {
     const auto style = GENERATE(compaction_style::leveled, compaction_style::size_tiered, compaction_style::none);
     const auto seed = seed_or(21);
     INFO("LSM_SEED=" << seed);
@@ -54,7 +56,7 @@ TEST_CASE("snapshots: one shows its moment whatever is written flushed and compa
         if (round % 4 == 3) must(db.compact({.from = "key2", .to = "key3"}));
         for (const auto& [at, expected] : taken) check_shows(db, at, expected);
     }
-    // A range of keys is deleted, in one batch.
+    // Deletes a range of keys in one batch.
     entry_list gone;
     for (const auto& [key, value] : writes.model)
         if (key < "key3") gone.emplace_back(key, deleted);
@@ -65,7 +67,7 @@ TEST_CASE("snapshots: one shows its moment whatever is written flushed and compa
     for (const auto& [at, expected] : taken) check_shows(db, at, expected);
 }
 
-TEST_CASE("snapshots: one of an empty database stays empty") {
+TEST_CASE("snapshots: a snapshot of an empty database stays empty") {
     memory_directory directory;
     auto db = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &directory.fs})));
     const auto empty = must(db.snapshot());
@@ -74,7 +76,7 @@ TEST_CASE("snapshots: one of an empty database stays empty") {
     check_shows(db, empty, {});
 }
 
-TEST_CASE("snapshots: copies and what was moved show the same and the last one lets go") {
+TEST_CASE("snapshots: copies and moved snapshots share one pin and the last one releases it") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
@@ -100,7 +102,7 @@ TEST_CASE("snapshots: copies and what was moved show the same and the last one l
     CHECK(must(db.get("a", {.at = &*moved})) == "2");
 }
 
-TEST_CASE("snapshots: a cursor stays on what it showed and may outlive snapshot and database") {
+TEST_CASE("snapshots: a cursor keeps its contents and outlives its snapshot and its database") {
     memory_directory directory;
     std::optional<lsm::db::cursor> at, by_snapshot;
     entry_map expected;
@@ -126,7 +128,7 @@ TEST_CASE("snapshots: a cursor stays on what it showed and may outlive snapshot 
     CHECK(walk(*by_snapshot) == list_of(expected));
 }
 
-TEST_CASE("snapshots: a batch is in one whole or not at all") {
+TEST_CASE("snapshots: a snapshot shows a whole batch or none of it") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "0"));
@@ -138,9 +140,9 @@ TEST_CASE("snapshots: a batch is in one whole or not at all") {
     CHECK(scanned(db, after) == entry_map{{"a", "1"}, {"c", "2"}});
 }
 
-TEST_CASE("snapshots: what only they hold goes with the last of them") {
+TEST_CASE("snapshots: the last holder of old tables and memory frees them") {
     memory_directory directory;
-    watched_file_system fs(directory.fs);
+    recording_file_system fs(directory.fs);
     auto db = must(lsm::db::open("db", tiny(compaction_style::none, {.file_system = &fs})));
     random_writes writes(seed_or(24));
     writes.write_to(db, 300);
@@ -151,7 +153,7 @@ TEST_CASE("snapshots: what only they hold goes with the last of them") {
     for (const auto& [key, value] : expected) must(db.del(key));
     must(db.compact());
     CHECK(db.live_tables().empty());
-    // The names are gone at once, the files when nobody reads them any more.
+    // The names are removed at once, the files when their last reader is gone.
     CHECK(strays(directory.files(), {}).empty());
     CHECK(fs.open_files() >= tables.size());
     auto stats = db.stats();
@@ -174,7 +176,7 @@ TEST_CASE("snapshots: what only they hold goes with the last of them") {
     CHECK(fs.open_files() == 1);  // LOCK
 }
 
-TEST_CASE("snapshots: what several hold is counted once") {
+TEST_CASE("snapshots: a table or memtable that several snapshots hold is counted once") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", lsm::bytes(5000, 'a')));
@@ -199,32 +201,32 @@ TEST_CASE("snapshots: what several hold is counted once") {
     CHECK(stats.pins.front().age_nanoseconds <= stats.pins.back().age_nanoseconds);
 }
 
-TEST_CASE("snapshots: a view of a value at one that is history, with an executor that runs in the call") {
-    // Letting go of the snapshot's state would be work for maintenance, which waits for lookups that are under way.
+TEST_CASE("snapshots: reading an old snapshot with an inline executor does not wait for itself") {
+    // Releasing the old state is work for maintenance, which waits for lookups in progress.
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
-    const auto then = must(db.snapshot());
+    const auto old = must(db.snapshot());
     must(db.put("a", "2"));
     must(db.flush());
-    CHECK(**must(db.get_view("a", {.at = &then})) == "1");
-    CHECK_FALSE(must(db.get_view("b", {.at = &then})));
-    CHECK(must(db.multi_get({"a", "b"}, {.at = &then})).front() == "1");
+    CHECK(**must(db.get_view("a", {.at = &old})) == "1");
+    CHECK_FALSE(must(db.get_view("b", {.at = &old})));
+    CHECK(must(db.multi_get({"a", "b"}, {.at = &old})).front() == "1");
 }
 
-TEST_CASE("snapshots: one of another database is refused by every way of reading") {
+TEST_CASE("snapshots: every way of reading refuses a snapshot of another database") {
     memory_directory directory, other;
     auto db = directory.open();
     const auto stranger = other.open();
-    const auto then = must(stranger.snapshot());
+    const auto foreign = must(stranger.snapshot());
     must(db.put("a", "1"));
     const auto refused = [](const auto& outcome) { return must_fail(outcome).code == lsm::errc::invalid_argument; };
-    CHECK(refused(db.get("a", {.at = &then})));
-    CHECK(refused(db.get_view("a", {.at = &then})));
-    CHECK(refused(db.contains("a", {.at = &then})));
-    CHECK(refused(db.multi_get({"a"}, {.at = &then})));
-    CHECK(refused(db.digest(&then)));
-    const auto scan = db.scan({.at = &then});
+    CHECK(refused(db.get("a", {.at = &foreign})));
+    CHECK(refused(db.get_view("a", {.at = &foreign})));
+    CHECK(refused(db.contains("a", {.at = &foreign})));
+    CHECK(refused(db.multi_get({"a"}, {.at = &foreign})));
+    CHECK(refused(db.digest(&foreign)));
+    const auto scan = db.scan({.at = &foreign});
     CHECK_FALSE(scan.valid());
     CHECK(refused(scan.status()));
     const auto own = must(db.snapshot());

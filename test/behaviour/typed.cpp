@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <tuple>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 
 namespace {
@@ -17,27 +18,28 @@ struct point {
     friend bool operator==(const point&, const point&) = default;
 };
 
-// Opens, does `write`, then calls `check` on the memtable, on the table and on both after reopening.
+// Calls `write` on a new database, and `check` while the entries are in the memtable, after replaying the log, after a
+// flush, and after opening the table again.
 template <class Db, class Write, class Check>
 void through_flush_and_reopen(Write write, Check check) {
     memory_directory directory;
     {
-        auto db = must(Db::open("db", directory.how()));
+        auto db = must(Db::open("db", directory.opts()));
         write(db);
         check(db);
     }
-    auto db = must(Db::open("db", directory.how()));
+    auto db = must(Db::open("db", directory.opts()));
     check(db);
     must(db.flush());
     check(db);
     must(db.close());
-    check(must(Db::open("db", directory.how())));
+    check(must(Db::open("db", directory.opts())));
 }
 
 template <class Db>
-auto all_of(const Db& db, const typename Db::scan_options& part = {}) {
+auto all_of(const Db& db, const typename Db::scan_options& range = {}) {
     std::vector<std::pair<typename Db::policies_type::key_type, typename Db::policies_type::value_type>> out;
-    auto at = db.scan(part);
+    auto at = db.scan(range);
     for (const auto& [key, value] : at) out.emplace_back(key, value);
     must(at.status());
     return out;
@@ -45,7 +47,7 @@ auto all_of(const Db& db, const typename Db::scan_options& part = {}) {
 
 }  // namespace
 
-TEST_CASE("typed db: numbers as keys come in the order of numbers") {
+TEST_CASE("typed db: number keys are in numeric order") {
     using numbers = lsm::basic_db<lsm::policies<std::uint64_t, lsm::bytes>>;
     using list = std::vector<std::pair<std::uint64_t, lsm::bytes>>;
     const std::uint64_t most = ~std::uint64_t{0};
@@ -67,7 +69,7 @@ TEST_CASE("typed db: numbers as keys come in the order of numbers") {
         });
 }
 
-TEST_CASE("typed db: tuples are found by the prefix of their first elements") {
+TEST_CASE("typed db: tuple keys are found by a prefix of their first elements") {
     using key = std::tuple<std::uint64_t, lsm::bytes>;
     using database = lsm::basic_db<lsm::policies<key, lsm::bytes>>;
     using list = std::vector<std::pair<key, lsm::bytes>>;
@@ -104,7 +106,7 @@ TEST_CASE("typed db: tuples are found by the prefix of their first elements") {
         });
 }
 
-TEST_CASE("typed db: structs are values") {
+TEST_CASE("typed db: values can be structs") {
     using database = lsm::basic_db<lsm::policies<lsm::bytes, point>>;
     through_flush_and_reopen<database>(
         [](database& db) {
@@ -122,10 +124,10 @@ TEST_CASE("typed db: structs are values") {
         });
 }
 
-TEST_CASE("typed db: a typed cursor moves to keys of its type") {
+TEST_CASE("typed db: a typed cursor seeks keys of its type") {
     using numbers = lsm::basic_db<lsm::policies<std::int32_t, std::int32_t>>;
     memory_directory directory;
-    auto db = must(numbers::open("db", directory.how()));
+    auto db = must(numbers::open("db", directory.opts()));
     for (const std::int32_t key : {-5, -1, 0, 3, 1000}) must(db.put(key, -key));
     auto at = db.scan();
     CHECK(at.key() == -5);
@@ -138,7 +140,7 @@ TEST_CASE("typed db: a typed cursor moves to keys of its type") {
     CHECK(back.key() == 0);
 }
 
-TEST_CASE("typed db: bytes of another type are an error and not a value") {
+TEST_CASE("typed db: bytes that do not decode are an error and not a value") {
     memory_directory directory;
     {
         auto db = directory.open();
@@ -147,7 +149,7 @@ TEST_CASE("typed db: bytes of another type are an error and not a value") {
         must(db.put("long key", "12345678"));
     }
     using database = lsm::basic_db<lsm::policies<std::uint32_t, point>>;
-    const auto db = must(database::open("db", directory.how()));
+    const auto db = must(database::open("db", directory.opts()));
     const auto number = [](lsm::bytes_view key) { return lsm::key_codec<std::uint32_t>::decode(key).value(); };
     CHECK(must(db.get(number("key4"))));
     CHECK(must_fail(db.get(number("key5"))).code == errc::bad_value);

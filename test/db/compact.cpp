@@ -5,6 +5,7 @@
 #include <lsm/io/memory_file_system.hpp>
 
 #include "support/allocators.hpp"
+#include "support/catch.hpp"
 #include "support/entries.hpp"
 #include "support/seed.hpp"
 
@@ -20,28 +21,28 @@ std::vector<lsm::sst_reader> readers_of(lsm::io::file_system& fs, const std::vec
     return out;
 }
 
-lsm::bytes compacted(const std::vector<lsm::sst_reader>& newest_first, lsm::compact_options how) {
+lsm::bytes compacted(const std::vector<lsm::sst_reader>& newest_first, lsm::compact_options options) {
     lsm::bytes out;
     lsm::io::string_sink to(out);
-    must(lsm::compact(newest_first, to, how));
+    must(lsm::compact(newest_first, to, options));
     return out;
 }
 
 }  // namespace
 
-TEST_CASE("compact: no inputs make the table without entries") {
+TEST_CASE("compact: without inputs the result is the table without entries") {
     const auto out = compacted({}, {});
     CHECK(out.size() == 36);
     CHECK(out == table_of({}));
 }
 
-TEST_CASE("compact: inputs without entries make the table without entries") {
+TEST_CASE("compact: if no entry is left the result is the table without entries") {
     lsm::io::memory_file_system fs;
     CHECK(compacted(readers_of(fs, {{}, {}}), {}) == table_of({}));
     CHECK(compacted(readers_of(fs, {{{"a", std::nullopt}}}), {.drop_tombstones = true}) == table_of({}));
 }
 
-TEST_CASE("compact: the result is the table of what the inputs hold together") {
+TEST_CASE("compact: the result is the table of the merged inputs") {
     const auto seed = seed_or(5150);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -58,7 +59,7 @@ TEST_CASE("compact: the result is the table of what the inputs hold together") {
     }
 }
 
-TEST_CASE("compact: it does not matter how entries are split over the inputs") {
+TEST_CASE("compact: the result does not depend on how the entries are split among the inputs") {
     const auto seed = seed_or(606);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -77,7 +78,7 @@ TEST_CASE("compact: it does not matter how entries are split over the inputs") {
     }
 }
 
-TEST_CASE("compact: to compact the result again changes nothing") {
+TEST_CASE("compact: compacting the result again changes nothing") {
     std::mt19937_64 random(seed_or(17));
     lsm::io::memory_file_system fs;
     const entry_map all = random_entries(random, 100);
@@ -94,7 +95,7 @@ TEST_CASE("compact: damage in an input is an error and not a shorter table") {
     int refused = 0;
     for (std::size_t at = 0; at < 400; at += 7) {
         auto broken = table_of(entries, 64);
-        broken[at + 4] = '\xff';  // in every block a count, a length, a type or a key that is too large now
+        broken[at + 4] = '\xff';  // makes a count, a length, a type or a key of a block too large
         broken[at + 5] = '\xff';
         write_file(fs, "broken", broken);
         const auto reader = lsm::sst_reader::open(open_file(fs, "broken"));
@@ -123,7 +124,7 @@ TEST_CASE("compact: an error of the sink is returned") {
     CHECK(must_fail(lsm::compact(std::vector<lsm::sst_reader>(), to)).what == "full");
 }
 
-TEST_CASE("compact: its memory does not grow with the number of entries") {
+TEST_CASE("compact: memory does not grow with the number of entries") {
     using byte_policies = lsm::policies<lsm::bytes, lsm::bytes, logged_allocator<std::byte>>;
     lsm::io::memory_file_system fs;
     std::size_t peaks[2] = {};
@@ -145,7 +146,7 @@ TEST_CASE("compact: its memory does not grow with the number of entries") {
         }
         CHECK(log.live_bytes == 0);
     }
-    // The new table's index grows with the number of blocks, as the old one's does; doubling its buffer needs room for
-    // both. What a long walk reads together does not grow any more.
+    // The index of the new table grows with the number of blocks, as that of the old table does, and needs room for the
+    // old and the new buffer when the buffer doubles. What a long walk reads at once has a limit.
     CHECK(peaks[1] <= peaks[0] + 3 * indexes[1]);
 }

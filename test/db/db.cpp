@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 
 namespace {
@@ -13,7 +14,7 @@ constexpr std::nullopt_t absent = std::nullopt;
 
 }  // namespace
 
-TEST_CASE("db: what was put is read and what was not is absent") {
+TEST_CASE("db: a key that was put is found and any other is absent") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
@@ -27,7 +28,7 @@ TEST_CASE("db: what was put is read and what was not is absent") {
     CHECK_FALSE(must(db.contains("b")));
 }
 
-TEST_CASE("db: a delete shadows what is below it in memory and in tables") {
+TEST_CASE("db: a delete hides older entries in memory and in tables") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
@@ -44,7 +45,7 @@ TEST_CASE("db: a delete shadows what is below it in memory and in tables") {
     CHECK(contents_of(db).empty());
 }
 
-TEST_CASE("db: a batch applies in order and all at once") {
+TEST_CASE("db: a batch is applied in order and at once") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("b", "old"));
@@ -60,7 +61,7 @@ TEST_CASE("db: a batch without operations does nothing and is not logged") {
     CHECK(directory.files() == before);
 }
 
-TEST_CASE("db: a flush makes a table and takes the log away") {
+TEST_CASE("db: a flush writes a table and removes the log") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
@@ -77,7 +78,7 @@ TEST_CASE("db: a flush makes a table and takes the log away") {
     CHECK(value_in(db, "a") == "1");
 }
 
-TEST_CASE("db: to flush an empty memtable does nothing") {
+TEST_CASE("db: flushing an empty memtable does nothing") {
     memory_directory directory;
     auto db = directory.open();
     must(db.flush());
@@ -103,7 +104,7 @@ TEST_CASE("db: a table is recovered without a log") {
     CHECK(contents_of(db) == entry_map{{"a", "1"}, {"b", "2"}});
 }
 
-TEST_CASE("db: the log is replayed") {
+TEST_CASE("db: the log is replayed at open") {
     memory_directory directory;
     {
         auto db = directory.open();
@@ -117,7 +118,7 @@ TEST_CASE("db: the log is replayed") {
     CHECK(contents_of(db) == entry_map{{"b", "2"}});
 }
 
-TEST_CASE("db: tables and a tail of the log are recovered together") {
+TEST_CASE("db: tables and the log are recovered together") {
     memory_directory directory;
     {
         auto db = directory.open();
@@ -170,15 +171,15 @@ TEST_CASE("db: a scan shows each key once and no tombstones") {
     CHECK(walk(at) == entry_list{{"a", "new"}, {"c", "3"}});
 }
 
-TEST_CASE("db: a scan has ends and a direction") {
+TEST_CASE("db: a scan has bounds and a direction") {
     memory_directory directory;
     auto db = directory.open();
     for (const char* key : {"a", "b", "ba", "bb", "c", "d"}) must(db.put(key, key));
     must(db.flush());
     must(db.del("bb"));
-    const auto keys = [&](const lsm::db::scan_options& part) {
+    const auto keys = [&](const lsm::db::scan_options& options) {
         std::vector<lsm::bytes> out;
-        auto at = db.scan(part);
+        auto at = db.scan(options);
         for (const auto& [key, value] : at) out.emplace_back(key);
         must(at.status());
         return out;
@@ -197,7 +198,7 @@ TEST_CASE("db: a scan has ends and a direction") {
     CHECK(keys({.prefix = "\xff"}).empty());
 }
 
-TEST_CASE("db: a prefix of bytes 255 has no end") {
+TEST_CASE("db: a scan for a prefix of bytes 255 has no upper bound") {
     memory_directory directory;
     auto db = directory.open();
     for (const char* key : {"\xfe", "\xff", "\xff\xfe", "\xff\xff", "\xff\xff\x01"}) must(db.put(key, ""));
@@ -207,7 +208,7 @@ TEST_CASE("db: a prefix of bytes 255 has no end") {
     CHECK(walk(carried).empty());
 }
 
-TEST_CASE("db: a scan can be turned round and moved within its range") {
+TEST_CASE("db: a cursor moves in both directions and stays within its range") {
     memory_directory directory;
     auto db = directory.open();
     for (const char* key : {"a", "b", "c", "d", "e"}) must(db.put(key, key));
@@ -221,7 +222,7 @@ TEST_CASE("db: a scan can be turned round and moved within its range") {
     at.next();
     at.next();
     CHECK_FALSE(at.valid());
-    at.seek("a");  // before the range, or behind its end
+    at.seek("a");  // before the range; in reverse, after its end
     CHECK(at.valid() == !reverse);
     at.seek("e");
     CHECK(at.valid() == reverse);
@@ -230,7 +231,7 @@ TEST_CASE("db: a scan can be turned round and moved within its range") {
     must(at.status());
 }
 
-TEST_CASE("db: equal contents have equal views whatever their history") {
+TEST_CASE("db: equal contents have equal views regardless of their history") {
     memory_directory one, other;
     auto plain = one.open();
     must(plain.put("a", "1"));
@@ -248,7 +249,7 @@ TEST_CASE("db: equal contents have equal views whatever their history") {
     CHECK(view_bytes(plain, false) != view_bytes(busy, false));
 }
 
-TEST_CASE("db: damage in a table is an error of what reads it and never an absence") {
+TEST_CASE("db: damage in a table is an error of every read that meets it and never an absent key") {
     memory_directory directory;
     auto table = table_of({{"a", "1"}, {"b", "2"}, {"c", "3"}}, 16);
     table[16] = '\x09';  // the count of the second block
@@ -268,7 +269,7 @@ TEST_CASE("db: damage in a table is an error of what reads it and never an absen
     CHECK(must_fail(db.serialize_view(to)).code == errc::bad_block);
 }
 
-TEST_CASE("db: a closed one reads but does not write") {
+TEST_CASE("db: a closed database reads but does not write") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
@@ -287,7 +288,7 @@ TEST_CASE("db: a closed one reads but does not write") {
     CHECK(before.contains("wal.log"));
 }
 
-TEST_CASE("db: it moves with its contents") {
+TEST_CASE("db: a database is moved with its contents") {
     STATIC_REQUIRE(std::is_nothrow_move_constructible_v<lsm::db>);
     CHECK_FALSE(std::is_copy_constructible_v<lsm::db>);
     memory_directory directory, other;
@@ -297,12 +298,12 @@ TEST_CASE("db: it moves with its contents") {
     must(second.put("b", "2"));
     first = other.open();
     must(first.put("x", "y"));
-    second = std::move(first);  // closes what it was
+    second = std::move(first);  // closes the database that it had
     CHECK(contents_of(second) == entry_map{{"x", "y"}});
     CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}, {"b", "2"}});
 }
 
-TEST_CASE("db: values larger than every buffer go through log and table") {
+TEST_CASE("db: values larger than every buffer are kept in log and table") {
     memory_directory directory;
     const entry_map large{
         {"a", lsm::bytes(70'000, 'x')}, {lsm::bytes(100'000, 'k'), lsm::bytes(300'000, 'y')}, {"z", ""}};

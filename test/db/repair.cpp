@@ -4,9 +4,10 @@
 #include <cerrno>
 #include <random>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
+#include "support/recording_file_system.hpp"
 #include "support/seed.hpp"
-#include "support/watched_file_system.hpp"
 
 namespace {
 
@@ -387,7 +388,7 @@ TEST_CASE("repair: a database that is whole is left as it is") {
         must(db.put("b", "2"));
     }
     const auto before = directory.files();
-    watched_file_system fs(directory.fs);
+    recording_file_system fs(directory.fs);
     CHECK_FALSE(must(try_repair(fs)).needed);
     CHECK(fs.changes() == std::vector<std::string>{"lock db/LOCK"});
     CHECK(fs.open_files() == 0);
@@ -475,9 +476,9 @@ TEST_CASE("repair: only tables that overlap are open at one time") {
     for (int i = 100; i < 200; ++i)
         directory.with("sst-000" + std::to_string(i) + ".sst",
                        table_of({{std::to_string(i) + "a", "1"}, {std::to_string(i) + "b", "1"}}));
-    watched_file_system fs(directory.fs);
+    recording_file_system fs(directory.fs);
     std::size_t most = 0;
-    fs.fault = [&](std::size_t, const std::string&) {
+    fs.fault = [&](std::string_view) {
         most = std::max(most, fs.open_files());
         return 0;
     };
@@ -487,8 +488,8 @@ TEST_CASE("repair: only tables that overlap are open at one time") {
 
 TEST_CASE("repair: a table that the disk does not give back is set aside") {
     memory_directory directory;
-    watched_file_system fs(with_tables(directory).fs);
-    fs.fault = [](std::size_t, const std::string& call) { return call == "read db/sst-000002.sst" ? EIO : 0; };
+    recording_file_system fs(with_tables(directory).fs);
+    fs.fault = [](std::string_view call) { return call == "read db/sst-000002.sst" ? EIO : 0; };
     const auto report = must(try_repair(fs));
     REQUIRE(report.lost.size() == 1);
     CHECK(report.lost[0].id == 2);
@@ -508,9 +509,9 @@ TEST_CASE("repair: what the system refuses is no damage and after any failure it
         memory_directory directory;
         prepare(directory);
         const auto before = directory.files();
-        watched_file_system fs(directory.fs);
-        fs.fault = [&](std::size_t number, const std::string& call) {
-            return number == failing && !call.starts_with("close") ? sys : 0;
+        recording_file_system fs(directory.fs);
+        fs.fault = [&](std::string_view call) {
+            return fs.calls.size() - 1 == failing && !call.starts_with("close") ? sys : 0;
         };
         const auto done = try_repair(fs);
         whole_run = fs.calls.size() <= failing;
@@ -531,7 +532,7 @@ TEST_CASE("repair: what the system refuses is no damage and after any failure it
 TEST_CASE("repair: what opening would remove has another name before the database opens") {
     memory_directory directory;
     with_tables(directory).with("MANIFEST", "L0 3\nL1 2\nL2 4\n?").with("sst-000004.sst", "damaged");
-    watched_file_system fs(directory.fs);
+    recording_file_system fs(directory.fs);
     static_cast<void>(must(try_repair(fs)));
     CHECK(fs.changes() ==
           std::vector<std::string>{"lock db/LOCK", "create db/MANIFEST.bak", "write db/MANIFEST.bak",

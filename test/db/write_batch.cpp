@@ -3,6 +3,7 @@
 #include <random>
 #include <tuple>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/seed.hpp"
 
@@ -14,7 +15,7 @@ using lsm::write_batch;
 
 }  // namespace
 
-TEST_CASE("write batch: an empty one is a count of 0") {
+TEST_CASE("write batch: an empty one is encoded as a count of 0") {
     const write_batch batch;
     CHECK(batch.encode() == lsm::bytes(4, '\0'));
     CHECK(batch.count() == 0);
@@ -46,7 +47,7 @@ TEST_CASE("write batch: the bytes are those of the format page") {
     CHECK(batch.size_bytes() == expected.size());
 }
 
-TEST_CASE("write batch: what was encoded decodes to the same") {
+TEST_CASE("write batch: an encoded batch decodes to the same operations") {
     const auto seed = seed_or(303);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -62,7 +63,7 @@ TEST_CASE("write batch: what was encoded decodes to the same") {
     }
 }
 
-TEST_CASE("write batch: it refuses trailing bytes") {
+TEST_CASE("write batch: trailing bytes are refused") {
     const auto encoded = batch_of({{"a", "1"}, {"b", std::nullopt}});
     const auto why = must_fail(write_batch::decode(lsm::bytes(encoded.encode()) + '\0'));
     CHECK(why.code == errc::trailing_bytes);
@@ -70,24 +71,24 @@ TEST_CASE("write batch: it refuses trailing bytes") {
     CHECK(must_fail(write_batch::decode(lsm::bytes(5, '\0'))).code == errc::trailing_bytes);
 }
 
-TEST_CASE("write batch: cut off anywhere it is short") {
+TEST_CASE("write batch: one that is cut off anywhere is refused as short") {
     const lsm::bytes whole(batch_of({{"key", "value"}, {"gone", std::nullopt}, {"", ""}}).encode());
     for (std::size_t size = 0; size < whole.size(); ++size)
         CHECK(must_fail(write_batch::decode(whole.substr(0, size))).code == errc::short_input);
 }
 
-TEST_CASE("write batch: a type above 1 is refused before the lengths behind it are read") {
+TEST_CASE("write batch: a type above 1 is refused before the lengths after it are read") {
     CHECK(must_fail(write_batch::decode(lsm::bytes("\1\0\0\0\2", 5))).code == errc::bad_type);
     CHECK(must_fail(write_batch::decode(lsm::bytes("\1\0\0\0\xff\xff\xff\xff\xff", 9))).code == errc::bad_type);
 }
 
-TEST_CASE("write batch: a count or length that claims much takes no memory") {
+TEST_CASE("write batch: a huge count or length is refused without allocating for it") {
     CHECK(must_fail(write_batch::decode(lsm::bytes("\xff\xff\xff\xff\0\xff\xff\xff\xff", 9))).code ==
           errc::short_input);
     CHECK(must_fail(write_batch::decode(lsm::bytes("\xff\xff\xff\xff", 4))).code == errc::short_input);
 }
 
-TEST_CASE("write batch: clear makes it empty and usable") {
+TEST_CASE("write batch: clear leaves it empty and usable") {
     write_batch batch = batch_of({{"a", "1"}});
     batch.clear();
     CHECK(batch.encode() == write_batch().encode());
@@ -106,7 +107,7 @@ TEST_CASE("write batch: one that was moved from is empty and usable") {
     CHECK(sent.encode() == batch_of({{"b", "2"}}).encode());
 }
 
-TEST_CASE("write batch: a typed one refuses bytes that are no key or value of its types") {
+TEST_CASE("write batch: a typed one refuses bytes that are not a key or value of its types") {
     using typed = lsm::basic_write_batch<lsm::policies<std::uint32_t, std::uint16_t>>;
     typed batch;
     batch.put(1, 2);

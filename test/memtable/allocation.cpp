@@ -6,7 +6,7 @@
 
 #include "support/allocators.hpp"
 #include "support/catch.hpp"
-#include "support/cursor_walk.hpp"
+#include "support/cursors.hpp"
 #include "support/raw_bytes.hpp"
 #include "support/results.hpp"
 
@@ -104,7 +104,7 @@ TEST_CASE("memtable allocation: a constructor that fails leaks nothing") {
 }
 
 TEST_CASE("memtable allocation: a decode that fails leaks nothing") {
-    raw_entries entries;
+    entry_list entries;
     for (int i = 0; i < 40; ++i) entries.emplace_back("key " + std::to_string(100 + i), bytes(300, 'v'));
     entries.emplace_back(bytes(5000, 'z'), std::nullopt);
     const bytes dump = raw_dump(entries);

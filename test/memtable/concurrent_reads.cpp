@@ -6,6 +6,7 @@
 #include <lsm/io/memory_file_system.hpp>
 #include <lsm/memtable/memtable.hpp>
 
+#include "support/catch.hpp"
 #include "support/results.hpp"
 #include "support/threads.hpp"
 

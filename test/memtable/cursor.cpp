@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "support/catch.hpp"
-#include "support/cursor_walk.hpp"
+#include "support/cursors.hpp"
 #include "support/random_keys.hpp"
+#include "support/random_moves.hpp"
 #include "support/raw_bytes.hpp"
 #include "support/seed.hpp"
 
@@ -48,14 +49,14 @@ TEST_CASE("memtable cursor: seek finds the first entry not below the key") {
 
 TEST_CASE("memtable cursor: walks backwards over every entry in descending order") {
     memtable table;
-    raw_entries expected;
+    entry_list expected;
     for (int i = 0; i < 500; ++i) {
         const bytes key = std::to_string(100'000 + i * 37 % 500);
         table.put(key, "v" + key);
         expected.emplace_back(key, "v" + key);
     }
     std::sort(expected.rbegin(), expected.rend());
-    raw_entries seen;
+    entry_list seen;
     auto at = table.iter();
     for (at.seek_to_last(); at.valid(); at.prev()) seen.emplace_back(at.key(), bytes(at.value()));
     CHECK(seen == expected);
@@ -66,7 +67,7 @@ TEST_CASE("memtable cursor: shows the entries as they were when it was made and 
     table->put("b", "old");
     table->put("c", "old");
     table->del("e");
-    const raw_entries before = {{"b", "old"}, {"c", "old"}, {"e", std::nullopt}};
+    const entry_list before = {{"b", "old"}, {"c", "old"}, {"e", std::nullopt}};
     auto at = table->iter();
 
     table->put("a", "added before");
@@ -101,9 +102,9 @@ TEST_CASE("memtable cursor: cursors made at different moments each keep their ow
     std::mt19937_64 random(seed);
     memtable table;
     std::map<bytes, std::optional<bytes>> model;
-    std::vector<std::pair<memtable::cursor, raw_entries>> views;
+    std::vector<std::pair<memtable::cursor, entry_list>> views;
     for (int step = 0; step < 3000; ++step) {
-        if (step % 100 == 0) views.emplace_back(table.iter(), raw_entries(model.begin(), model.end()));
+        if (step % 100 == 0) views.emplace_back(table.iter(), entry_list(model.begin(), model.end()));
         const bytes key = random_key(random);
         if (random() % 3 == 0) {
             table.del(key);
@@ -113,7 +114,7 @@ TEST_CASE("memtable cursor: cursors made at different moments each keep their ow
             table.put(key, *model[key]);
         }
     }
-    for (auto& [at, expected] : views) check_random_walk(at, expected, false, random, 200);
+    for (auto& [at, expected] : views) check_random_moves(at, expected, random, 200);
 }
 
 TEST_CASE("memtable cursor: a copy moves independently") {
@@ -131,7 +132,7 @@ TEST_CASE("memtable cursor: is a range of keys and optional values") {
     memtable table;
     table.put("a", "1");
     table.del("b");
-    raw_entries seen;
+    entry_list seen;
     for (const auto& [key, value] : table.iter()) seen.emplace_back(key, value);
-    CHECK(seen == raw_entries{{"a", "1"}, {"b", std::nullopt}});
+    CHECK(seen == entry_list{{"a", "1"}, {"b", std::nullopt}});
 }

@@ -11,8 +11,9 @@
 #include <lsm/core/hex.hpp>
 
 #include "support/catch.hpp"
-#include "support/cursor_walk.hpp"
+#include "support/cursors.hpp"
 #include "support/random_keys.hpp"
+#include "support/random_moves.hpp"
 #include "support/raw_bytes.hpp"
 #include "support/results.hpp"
 #include "support/seed.hpp"
@@ -156,10 +157,10 @@ TEST_CASE("memtable: random operations agree with a map and size_bytes is always
         REQUIRE(table.len() == model.size());
         REQUIRE(table.size_bytes() == model_bytes);
         if (step % 500 == 0) {
-            const raw_entries expected(model.begin(), model.end());
+            const entry_list expected(model.begin(), model.end());
             REQUIRE(table.encode() == raw_dump(expected));
             auto at = table.iter();
-            check_random_walk(at, expected, false, random, 300);
+            check_random_moves(at, expected, random, 300);
         }
         const bytes other = random_key(random);
         const auto looked = table.get(other);
@@ -188,7 +189,7 @@ TEST_CASE("memtable: ascending and descending and mixed runs of keys are all kep
     put(0);
     for (int i = 1; i < 50; ++i) put(i);
     for (int i = 0; i < 300; i += 10) put(i);
-    CHECK(rest_of(table.iter()) == raw_entries(model.begin(), model.end()));
+    CHECK(rest_of(table.iter()) == entry_list(model.begin(), model.end()));
     CHECK(table.len() == model.size());
 }
 

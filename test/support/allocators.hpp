@@ -7,18 +7,18 @@
 
 namespace lsm::test {
 
-/// What allocators of one kind did, and when the next one is to fail.
+/// The allocations of all allocators that share this log, and which of them is to fail.
 struct allocation_log {
     std::size_t allocations = 0;
     std::size_t live_bytes = 0;
     std::size_t peak_bytes = 0;
-    std::size_t fail_at = SIZE_MAX;  // the allocation (counted from 0) that throws
+    std::size_t fail_at = SIZE_MAX;  // the number of the allocation that throws, counted from 0
 
     void reset() { *this = {}; }
 };
 
-/// An allocator that keeps an allocation_log, takes its memory from malloc (so that operator new can be watched for
-/// what goes past it), and throws std::bad_alloc when the log says so.
+/// An allocator that keeps an allocation_log and throws std::bad_alloc where the log says so. Allocates with malloc, so
+/// that a test can watch operator new for memory that does not come from the allocator.
 template <class T>
 class logged_allocator {
 public:

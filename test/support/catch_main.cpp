@@ -1,3 +1,3 @@
-// The main function of every test where Catch2 (version 2) does not bring one.
+// The main function of the tests, which Catch2 2 does not provide.
 #define CATCH_CONFIG_MAIN
 #include <catch2/catch.hpp>

@@ -29,17 +29,17 @@ bytes value_bytes(const Value& value) {
     return out;
 }
 
-/// Requires of all pairs of `keys` that their encodings order as they do, and are equal exactly if they are. Sorted, it
-/// is enough to compare neighbours.
+/// Requires of every pair of `keys` that the encodings have the order of the keys, and are equal only if the keys are.
+/// Checks the neighbours of the sorted keys, which is enough.
 template <class Key>
 void require_same_order(std::vector<Key> keys) {
     std::sort(keys.begin(), keys.end());
     for (std::size_t i = 1; i < keys.size(); ++i) {
-        const bytes before = key_bytes(keys[i - 1]);
-        const bytes behind = key_bytes(keys[i]);
-        INFO(hex(before) << " and " << hex(behind));
-        REQUIRE((keys[i - 1] < keys[i]) == (before < behind));
-        REQUIRE((keys[i - 1] == keys[i]) == (before == behind));
+        const bytes left = key_bytes(keys[i - 1]);
+        const bytes right = key_bytes(keys[i]);
+        INFO(hex(left) << " and " << hex(right));
+        REQUIRE((keys[i - 1] < keys[i]) == (left < right));
+        REQUIRE((keys[i - 1] == keys[i]) == (left == right));
     }
 }
 
@@ -55,7 +55,7 @@ void require_round_trip(const std::vector<Key>& keys) {
     }
 }
 
-/// Bytes that a decoder of tuples finds hard: many zeros, end marks and escapes.
+/// Bytes that are hard on a decoder of tuples: many zeros, end marks and escapes.
 inline bytes random_garbage(std::mt19937_64& random, std::size_t longest) {
     bytes out(random() % (longest + 1), '\0');
     for (char& c : out) {
@@ -65,8 +65,7 @@ inline bytes random_garbage(std::mt19937_64& random, std::size_t longest) {
     return out;
 }
 
-/// Decodes garbage, and requires that what is taken for a key is written back as the same bytes. Says how often that
-/// was.
+/// Decodes garbage, and requires that a key it decodes to encodes to the same bytes. Returns how many were keys.
 template <class Key>
 int require_garbage_refused_or_kept(std::mt19937_64& random, std::size_t longest, int rounds) {
     int accepted = 0;

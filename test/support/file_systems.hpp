@@ -17,7 +17,8 @@
 
 namespace lsm::test {
 
-/// A file system with a directory to work in, for test bodies that hold for every file system.
+/// File systems with a directory to work in, for test bodies that hold for every file system: root() is the directory,
+/// path() a name in it.
 struct on_disk {
     io::posix_file_system system;
     scratch_directory directory;
@@ -37,19 +38,20 @@ struct in_root {
 using in_memory = in_root<io::memory_file_system>;
 using simulated = in_root<io::simulated_file_system>;
 
+/// The names in a directory; requires that each is listed once.
 inline std::set<std::string> names_in(io::file_system& fs, std::string_view directory) {
     std::set<std::string> out;
-    must(fs.list(directory, [&](std::string_view name) {
-        if (!out.emplace(name).second) FAIL("a name was listed twice");
-    }));
+    must(fs.list(directory,
+                 [&](std::string_view name) { require(out.emplace(name).second, "a name was listed twice"); }));
     return out;
 }
 
+/// Whether there is a file that can be opened.
 inline bool is_there(io::file_system& fs, std::string_view path) {
     return io::file::open(fs, path, io::open_mode::read).has_value();
 }
 
-/// Reads and writes one byte at a time, and interrupts every other call that the system may interrupt.
+/// Reads and writes one byte at a time, and fails every other call that a signal may interrupt with EINTR.
 class trickling_file_system final : public forwarding_file_system {
 public:
     using forwarding_file_system::forwarding_file_system;

@@ -12,13 +12,12 @@
 
 namespace lsm::test {
 
-/// A directory of its own on the disk, gone with the object.
+/// A new directory on the disk, removed with its contents by the destructor.
 class scratch_directory {
 public:
-    scratch_directory() {
-        std::string name = (std::filesystem::temp_directory_path() / "lsm-test-XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) FAIL("no scratch directory");
-        path_ = name;
+    explicit scratch_directory(const std::filesystem::path& parent = std::filesystem::temp_directory_path())
+        : path_((parent / "lsm-test-XXXXXX").string()) {
+        require(::mkdtemp(path_.data()) != nullptr, "cannot make a scratch directory");
     }
     scratch_directory(const scratch_directory&) = delete;
     ~scratch_directory() { std::filesystem::remove_all(path_); }
@@ -30,22 +29,22 @@ private:
     std::string path_;
 };
 
-/// Makes `path` a file with these contents, whatever was there.
+/// Creates a file with these contents, replacing any file there.
 inline void write_file(io::file_system& fs, const std::string& path, bytes_view contents) {
     static_cast<void>(fs.remove(path));
     auto out = must(io::file::open(fs, path, io::open_mode::create_exclusive));
     must(out.append(contents));
 }
 
-inline bytes read_file(io::file_system& fs, const std::string& path) {
-    const auto in = must(io::file::open(fs, path, io::open_mode::read));
-    bytes out(must(in.size()), '\0');
-    must(in.read_exactly(0, {out.data(), out.size()}));
-    return out;
-}
-
 inline io::file open_file(io::file_system& fs, const std::string& path) {
     return must(io::file::open(fs, path, io::open_mode::read));
+}
+
+inline bytes read_file(io::file_system& fs, const std::string& path) {
+    const auto in = open_file(fs, path);
+    bytes out(static_cast<std::size_t>(must(in.size())), '\0');
+    must(in.read_exactly(0, out));
+    return out;
 }
 
 }  // namespace lsm::test

@@ -7,7 +7,8 @@
 
 namespace lsm::test {
 
-/// The flags of a test program. --help prints what there is and ends it; what is not known ends it with 2.
+/// The flags of a test program. Exits: with 0 after --help, which prints the known flags, and with 2 after an error on
+/// the command line.
 inline cxxopts::ParseResult parsed(cxxopts::Options known, int argc, char** argv) {
     known.add_options()("help", "this");
     try {

@@ -8,7 +8,7 @@
 
 namespace lsm::test {
 
-/// Passes everything on to another file system: for tests that change one thing.
+/// Forwards every call to another file system: a base for tests that override one of them.
 class forwarding_file_system : public io::file_system {
 public:
     explicit forwarding_file_system(io::file_system& inner) : inner_(inner) {}

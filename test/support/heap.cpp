@@ -47,7 +47,7 @@ void counted_free(void* at) noexcept {
 
 }  // namespace
 
-// The nothrow ones, too: a sanitizer has its own, whose memory must not come to our delete.
+// The nothrow forms are replaced too: a sanitizer has its own, and their memory must not reach our delete.
 void* operator new(std::size_t size) { return counted_or_throw(size); }
 void* operator new[](std::size_t size) { return counted_or_throw(size); }
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return counted_allocate(size); }

@@ -18,13 +18,13 @@
 #include <lsm/io/executor.hpp>
 #include <lsm/io/memory_file_system.hpp>
 
-#include "support/finding.hpp"
+#include "support/results.hpp"
 
-/// Histories of a database: operations in bytes, so that random numbers and fuzzers can make them, each carried out on
-/// a database and on a std::map, which must agree. Any bytes are a history.
+/// Histories: sequences of operations that are applied to a database and to a std::map, which must agree. A history is
+/// encoded in bytes, and any bytes are a history, so that random numbers and fuzzers can generate them.
 namespace lsm::test {
 
-/// Bytes taken one by one; zeros at their end.
+/// Takes values off the front of bytes. After their end every byte is 0.
 class byte_source {
 public:
     explicit byte_source(bytes_view in) : in_(in) {}
@@ -33,8 +33,7 @@ public:
     [[nodiscard]] std::size_t taken() const { return taken_; }
     std::size_t next() { return empty() ? 0 : static_cast<unsigned char>(in_[taken_++]); }
 
-    /// Keys that are hard on an ordered store: the empty one, zeros, runs of 0xff, shared prefixes, and sometimes long
-    /// ones. Few enough that operations meet.
+    /// A key like those of random_key().
     bytes key() {
         static constexpr char letters[] = {'\0', '\x01', 'a', 'b', '\x7f', '\x80', '\xfe', '\xff'};
         const std::size_t form = next();
@@ -57,7 +56,7 @@ private:
     std::size_t taken_ = 0;
 };
 
-/// What an operation does, and how many in 256 do that.
+/// What an operation does.
 enum class act : unsigned char {
     put,
     del,
@@ -80,9 +79,9 @@ enum class act : unsigned char {
 };
 struct kind_of_act {
     const char* name;
-    std::size_t weight;
-    std::size_t keys;  // SIZE_MAX: as many as a byte says
-    bool values;
+    std::size_t weight;  // operations of this kind out of 256
+    std::size_t keys;    // the number of keys, or `some`: a byte of the history is the number
+    bool values;         // whether each key has a value
 };
 inline constexpr std::size_t some = SIZE_MAX;
 inline constexpr std::array<kind_of_act, 18> acts = {{{"put", 96, 1, true},
@@ -109,16 +108,17 @@ constexpr std::size_t all_weights() {
     for (const auto& one : acts) out += one.weight;
     return out;
 }
-static_assert(all_weights() == 256, "a byte chooses");
+static_assert(all_weights() == 256, "one byte chooses the kind");
 
 struct operation {
-    act what{};
-    unsigned way = 0;  // which of several ways to do it, and the seed of what it does at random
+    act kind{};
+    unsigned way = 0;  // chooses between variants of the operation, and seeds its random numbers
     std::vector<bytes> keys;
     std::vector<std::optional<bytes>> values;
-    bytes raw;  // the bytes that it came from
+    bytes raw;  // its encoding
 };
 
+/// Decodes a history.
 inline std::vector<operation> operations_of(bytes_view history) {
     std::vector<operation> out;
     byte_source in(history);
@@ -126,13 +126,13 @@ inline std::vector<operation> operations_of(bytes_view history) {
         const std::size_t begin = in.taken();
         operation one;
         std::size_t choice = in.next(), kind = 0;
-        while (choice >= acts[kind].weight) choice -= acts[kind++].weight;
-        one.what = static_cast<act>(kind);
+        for (; choice >= acts[kind].weight; ++kind) choice -= acts[kind].weight;
+        one.kind = static_cast<act>(kind);
         one.way = static_cast<unsigned>(in.next());
         for (auto left = acts[kind].keys == some ? in.next() % 12 : acts[kind].keys; left > 0; --left) {
             one.keys.push_back(in.key());
             if (!acts[kind].values) continue;
-            const bool deletes = one.what == act::batch && in.next() % 3 == 0;
+            const bool deletes = one.kind == act::batch && in.next() % 3 == 0;
             one.values.push_back(deletes ? std::nullopt : std::optional(in.value()));
         }
         one.raw = history.substr(begin, in.taken() - begin);
@@ -141,34 +141,34 @@ inline std::vector<operation> operations_of(bytes_view history) {
     return out;
 }
 
-/// One line, for people.
-inline std::string text_of(const operation& what) {
-    std::string out = acts[static_cast<std::size_t>(what.what)].name;
-    for (std::size_t i = 0; i < what.keys.size(); ++i) {
-        out.append(" \"").append(hex(what.keys[i])).append("\"");
-        if (i >= what.values.size()) continue;
-        const auto& value = what.values[i];
+/// One readable line.
+inline std::string text_of(const operation& one) {
+    std::string out = acts[static_cast<std::size_t>(one.kind)].name;
+    for (std::size_t i = 0; i < one.keys.size(); ++i) {
+        out.append(" \"").append(hex(one.keys[i])).append("\"");
+        if (i >= one.values.size()) continue;
+        const auto& value = one.values[i];
         out.append(value ? "=" + (value->size() > 20 ? std::to_string(value->size()) + " bytes" : hex(*value)) : "-");
     }
-    return out.append(" (").append(std::to_string(what.way)).append(")");
+    return out.append(" (").append(std::to_string(one.way)).append(")");
 }
 
-/// A database in memory beside the map that it should be. How it is kept comes from `ways` alone, so that one history
-/// can be had under many options.
+/// A database in memory and the map that it must equal. The options of the database depend on the seed `ways` alone, so
+/// that a test can run one history under many options.
 class modelled_db {
 public:
     explicit modelled_db(std::uint64_t ways) : ways_(ways) {
-        sound(fs_->make_directory("db"));
+        must(fs_->make_directory("db"));
         open();
     }
 
-    /// Throws a finding if the database does not do what the map does.
+    /// Applies an operation to both. Throws failed_check if they differ.
     void apply(const operation& one) {
         std::mt19937 random(one.way);
-        switch (one.what) {
+        switch (one.kind) {
             case act::put: return put(one.keys[0], *one.values[0], one.way);
             case act::del:
-                sound(db_->del(one.keys[0], synced(one.way)));
+                must(db_->del(one.keys[0], synced(one.way)));
                 model_.erase(one.keys[0]);
                 return;
             case act::batch: return batch(one);
@@ -178,9 +178,9 @@ public:
             case act::walk: return walk(one.keys[0], one.keys[1], random);
             case act::snapshot: return snapshot();
             case act::cursor: return keep_cursor();
-            case act::kept: return look_at_kept(one.way, one.keys[0]);
-            case act::flush: return sound(db_->flush());
-            case act::compact: return sound(db_->compact());
+            case act::kept: return check_kept(one.way, one.keys[0]);
+            case act::flush: return must(db_->flush());
+            case act::compact: return must(db_->compact());
             case act::compact_range: return compact_range(one);
             case act::checkpoint: return checkpoint();
             case act::look: return look("db", true);
@@ -190,16 +190,17 @@ public:
         }
     }
 
-    /// Everything there is agrees, kept cursors and snapshots included. Returns the digest.
+    /// Compares the whole contents, and those of all kept cursors and snapshots. Returns the digest. Throws
+    /// failed_check if there is a difference.
     std::array<unsigned char, 32> finish() {
-        while (!snapshots_.empty()) look_at_kept(0, "");
-        while (!cursors_.empty()) look_at_kept(1, "");
-        how_.memory_budget_bytes = 0;  // nothing is to be refused for want of memory
-        reopen_as_is();
+        while (!snapshots_.empty()) check_kept(0, "");
+        while (!cursors_.empty()) check_kept(1, "");
+        opts_.memory_budget_bytes = 0;  // so that no read is refused
+        reopen_with_same_options();
         verify();
         compare(*db_, {}, model_);
         compare(*db_, {.reverse = true}, model_);
-        return sound(db_->digest());
+        return must(db_->digest());
     }
 
 private:
@@ -220,44 +221,44 @@ private:
     }
 
     void draw_options() {
-        how_ = {.write_buffer_bytes =
-                    any_of<std::size_t>({0, 1500, 1500, 5000, 5000, 40'000, 40'000, std::size_t{16} << 20}),
-                .max_write_buffers = any_of({2u, 3u, 4u}),
-                .block_cache_bytes = any_of<std::size_t>({0, 500, 20'000, std::size_t{8} << 20}),
-                .memory_budget_bytes = any_of<std::size_t>({0, 0, 0, 100'000, std::size_t{1} << 20}),
-                .block_bytes = any_of<std::uint32_t>({0, 1, 64, 500, 4096}),
-                .filter_bits_per_key = any_of({0u, 1u, 5u, 10u, 30u}),
-                .extended_tables = any_of({true, true, false}),
-                .compaction = {.style = any_of({compaction_style::leveled, compaction_style::leveled,
-                                                compaction_style::size_tiered, compaction_style::none}),
-                               .level0_trigger = any_of({2u, 3u, 4u}),
-                               .level0_slowdown = 10'000,  // no delays
-                               .level0_stop = 10'000,
-                               .level_factor = any_of({2u, 4u, 10u}),
-                               .level1_bytes = any_of<std::uint64_t>({0, 2000, 10'000}),
-                               .target_table_bytes = any_of<std::uint64_t>({0, 1, 500, 3000, 100'000, 100'000})},
-                .sync = any_of({true, false}),
-                .log_preallocation_bytes = any_of<std::uint64_t>({0, 4096}),
-                .executor = &at_once_};
+        opts_ = {.write_buffer_bytes =
+                     any_of<std::size_t>({0, 1500, 1500, 5000, 5000, 40'000, 40'000, std::size_t{16} << 20}),
+                 .max_write_buffers = any_of({2u, 3u, 4u}),
+                 .block_cache_bytes = any_of<std::size_t>({0, 500, 20'000, std::size_t{8} << 20}),
+                 .memory_budget_bytes = any_of<std::size_t>({0, 0, 0, 100'000, std::size_t{1} << 20}),
+                 .block_bytes = any_of<std::uint32_t>({0, 1, 64, 500, 4096}),
+                 .filter_bits_per_key = any_of({0u, 1u, 5u, 10u, 30u}),
+                 .extended_tables = any_of({true, true, false}),
+                 .compaction = {.style = any_of({compaction_style::leveled, compaction_style::leveled,
+                                                 compaction_style::size_tiered, compaction_style::none}),
+                                .level0_trigger = any_of({2u, 3u, 4u}),
+                                .level0_slowdown = 10'000,  // no delays
+                                .level0_stop = 10'000,
+                                .level_factor = any_of({2u, 4u, 10u}),
+                                .level1_bytes = any_of<std::uint64_t>({0, 2000, 10'000}),
+                                .target_table_bytes = any_of<std::uint64_t>({0, 1, 500, 3000, 100'000, 100'000})},
+                 .sync = any_of({true, false}),
+                 .log_preallocation_bytes = any_of<std::uint64_t>({0, 4096}),
+                 .executor = &at_once_};
     }
 
     void open() {
         draw_options();
-        reopen_as_is();
+        reopen_with_same_options();
     }
     void reopen() {
         open();
         compare(*db_, {}, model_);
     }
-    void reopen_as_is() {
-        snapshots_.clear();  // a snapshot is read through the database that it is of; a cursor goes on by itself
-        if (db_) sound(db_->close());
+    void reopen_with_same_options() {
+        snapshots_.clear();  // they are read through the database; cursors outlive it
+        if (db_) must(db_->close());
         db_.reset();
-        how_.file_system = fs_.get();
-        db_.emplace(sound(db::open("db", how_)));
+        opts_.file_system = fs_.get();
+        db_.emplace(must(db::open("db", opts_)));
     }
 
-    // The process ends here: what the files hold is all that is left.
+    // Simulates the end of the process: only the bytes in the files are left.
     void crash() {
         snapshots_.clear();
         const auto left = std::make_shared<io::memory_file_system>();
@@ -267,14 +268,14 @@ private:
         reopen();
     }
     static void copy_files(io::file_system& from, io::file_system& to) {
-        sound(to.make_directory("db"));
+        must(to.make_directory("db"));
         std::vector<std::string> names;
-        sound(from.list("db", [&](std::string_view name) { names.push_back(detail::joined("db", name)); }));
+        must(from.list("db", [&](std::string_view name) { names.push_back(detail::joined("db", name)); }));
         for (const auto& name : names) {
-            const auto in = sound(io::file::open(from, name, io::open_mode::read));
-            bytes contents(static_cast<std::size_t>(sound(in.size())), '\0');
-            sound(in.read_exactly(0, contents));
-            sound(sound(io::file::open(to, name, io::open_mode::create_exclusive)).append(contents));
+            const auto in = must(io::file::open(from, name, io::open_mode::read));
+            bytes contents(static_cast<std::size_t>(must(in.size())), '\0');
+            must(in.read_exactly(0, contents));
+            must(must(io::file::open(to, name, io::open_mode::create_exclusive)).append(contents));
         }
     }
 
@@ -287,7 +288,7 @@ private:
     }
 
     void put(const bytes& key, const bytes& value, unsigned way) {
-        sound(db_->put(key, value, synced(way)));
+        must(db_->put(key, value, synced(way)));
         model_[key] = value;
     }
     void batch(const operation& one) {
@@ -301,7 +302,7 @@ private:
                 model_.erase(one.keys[i]);
             }
         }
-        sound(db_->write(operations, synced(one.way)));
+        must(db_->write(operations, synced(one.way)));
     }
 
     static std::optional<bytes> value_in(const map& where, const bytes& key) {
@@ -311,21 +312,21 @@ private:
     void get(const bytes& key, unsigned way) {
         const auto expected = value_in(model_, key);
         if (way % 4 == 3)
-            require(sound(db_->contains(key, reading(way))) == expected.has_value(), "contains() is wrong");
+            require(must(db_->contains(key, reading(way))) == expected.has_value(), "contains() is wrong");
         else
-            require(sound(db_->get(key, reading(way))) == expected, "get() is wrong");
+            require(must(db_->get(key, reading(way))) == expected, "get() is wrong");
     }
     void multi_get(const std::vector<bytes>& keys) {
-        const auto got = sound(db_->multi_get(keys));
-        require(got.size() == keys.size(), "multi_get() has another number of answers");
+        const auto got = must(db_->multi_get(keys));
+        require(got.size() == keys.size(), "multi_get() returns another number of values");
         for (std::size_t i = 0; i < keys.size(); ++i)
             require(got[i] == value_in(model_, keys[i]), "multi_get() is wrong");
     }
 
-    // A cursor or snapshot may be refused under a memory budget.
+    // Whether a cursor or snapshot was refused because of the memory budget.
     template <class T>
     [[nodiscard]] bool refused(const result<T>& r) const {
-        return !r && r.error().code == errc::over_budget && how_.memory_budget_bytes != 0;
+        return !r && r.error().code == errc::over_budget && opts_.memory_budget_bytes != 0;
     }
 
     template <class From, class To>
@@ -333,16 +334,16 @@ private:
         for (; from != to; ++from, at.next()) {
             if (!at.valid()) {
                 if (refused(at.status())) return;
-                sound(at.status());
-                throw finding("a scan ends early");
+                must(at.status());
+                throw failed_check("a scan ends early");
             }
             require(at.key() == from->first, "a scan shows another key");
             require(at.value() == from->second, "a scan shows another value");
         }
-        require(!at.valid(), "a scan shows more than there is");
-        if (!refused(at.status())) sound(at.status());
+        require(!at.valid(), "a scan shows too many entries");
+        if (!refused(at.status())) must(at.status());
     }
-    // A stretch of a map.
+    // A range of a map.
     struct part {
         map::const_iterator begin, end;
     };
@@ -354,29 +355,31 @@ private:
         const auto begin = all.lower_bound(prefix);
         return {begin, std::find_if(begin, all.end(), [&](const auto& e) { return !e.first.starts_with(prefix); })};
     }
-    void compare(const db& what, const db::scan_options& how, const part& expected) {
+    void compare(const db& scanned, const db::scan_options& options, const part& expected) {
         using backwards = std::reverse_iterator<map::const_iterator>;
-        auto at = what.scan(how);
-        how.reverse ? compare_range(at, backwards(expected.end), backwards(expected.begin))
-                    : compare_range(at, expected.begin, expected.end);
+        auto at = scanned.scan(options);
+        options.reverse ? compare_range(at, backwards(expected.end), backwards(expected.begin))
+                        : compare_range(at, expected.begin, expected.end);
     }
-    void compare(const db& what, const db::scan_options& how, const map& expected) {
-        compare(what, how, part{expected.begin(), expected.end()});
+    void compare(const db& scanned, const db::scan_options& options, const map& expected) {
+        compare(scanned, options, part{expected.begin(), expected.end()});
     }
 
     void scan(const operation& one) {
         const bytes &from = one.keys[0], &to = one.keys[1];
         const bool by_prefix = one.way % 8 > 4;
         const auto expected = by_prefix ? part_with(model_, from) : part_of(model_, from, to);
-        db::scan_options how = {.reverse = one.way % 2 == 0, .fill_cache = one.way % 4 < 2};
-        if (by_prefix)
-            how.prefix = from;
-        else
-            how.from = from, how.to = to;
-        compare(*db_, how, expected);
+        db::scan_options options = {.reverse = one.way % 2 == 0, .fill_cache = one.way % 4 < 2};
+        if (by_prefix) {
+            options.prefix = from;
+        } else {
+            options.from = from;
+            options.to = to;
+        }
+        compare(*db_, options, expected);
     }
 
-    // Moves a cursor about at random, in a range half of the time.
+    // Moves a cursor at random; half of the cursors are confined to a range.
     void walk(const bytes& from, const bytes& to, std::mt19937& random) {
         const bool whole = random() % 2 == 0;
         const auto expected = whole ? part{model_.begin(), model_.end()} : part_of(model_, from, to);
@@ -384,11 +387,12 @@ private:
         if (refused(at.status())) return;
         auto place = expected.begin;
         for (auto left = random() % 40;; --left) {
-            sound(at.status());
-            require(at.valid() == (place != expected.end), "a cursor that was moved about is not where it should be");
+            must(at.status());
+            require(at.valid() == (place != expected.end),
+                    "a cursor that was moved at random is at the wrong position");
             if (at.valid())
                 require(at.key() == place->first && at.value() == place->second,
-                        "a cursor that was moved about shows another entry");
+                        "a cursor that was moved at random shows another entry");
             if (left == 0) return;
             const auto choice = random() % 8;
             if (choice == 0) {
@@ -415,18 +419,18 @@ private:
     void snapshot() {
         if (snapshots_.size() >= most_kept) return;
         auto taken = db_->snapshot();
-        if (!refused(taken)) snapshots_.push_back({model_, sound(std::move(taken))});
+        if (!refused(taken)) snapshots_.push_back({model_, must(std::move(taken))});
     }
     void keep_cursor() {
         if (cursors_.size() >= most_kept) return;
         auto at = db_->scan();
         if (!refused(at.status())) cursors_.push_back({fs_, model_, std::move(at)});
     }
-    // Compares one of what was kept with what it should show, and lets it go.
-    void look_at_kept(unsigned way, const bytes& key) {
+    // Compares a kept snapshot or cursor with the contents of its moment, and releases it.
+    void check_kept(unsigned way, const bytes& key) {
         if (way % 2 == 0 && !snapshots_.empty()) {
             const auto& [expected, at] = snapshots_[way / 2 % snapshots_.size()];
-            require(sound(db_->get(key, {.at = &at})) == value_in(expected, key), "a snapshot has another value");
+            require(must(db_->get(key, {.at = &at})) == value_in(expected, key), "a snapshot has another value");
             compare(*db_, {.reverse = way % 4 == 0, .at = &at}, expected);
             snapshots_.erase(snapshots_.begin() + way / 2 % static_cast<std::ptrdiff_t>(snapshots_.size()));
         } else if (!cursors_.empty()) {
@@ -438,25 +442,25 @@ private:
 
     void compact_range(const operation& one) {
         const auto &a = one.keys[0], &b = one.keys[1];
-        sound(db_->compact({.from = std::min(a, b), .to = std::max(a, b)}));
+        must(db_->compact({.from = std::min(a, b), .to = std::max(a, b)}));
     }
 
     void checkpoint() {
         const std::string name = "checkpoint" + std::to_string(checkpoints_++);
-        sound(db_->checkpoint(name));
+        must(db_->checkpoint(name));
         look(name, false);
     }
     void look(const std::string& directory, bool read_only) {
-        options how = how_;
-        how.read_only = read_only;
-        how.create_if_missing = false;
-        how.memory_budget_bytes = 0;
-        auto there = sound(db::open(directory, how));
-        compare(there, {}, model_);
-        sound(there.close());
+        options opts = opts_;
+        opts.read_only = read_only;
+        opts.create_if_missing = false;
+        opts.memory_budget_bytes = 0;
+        auto opened = must(db::open(directory, opts));
+        compare(opened, {}, model_);
+        must(opened.close());
     }
     void verify() const {
-        const auto report = sound(db_->verify());
+        const auto report = must(db_->verify());
         require(report.damage.empty(), "verify() finds damage");
         static_cast<void>(db_->stats());
     }
@@ -466,7 +470,7 @@ private:
     io::inline_executor at_once_;
     std::mt19937_64 ways_;
     std::shared_ptr<io::memory_file_system> fs_ = std::make_shared<io::memory_file_system>();
-    options how_;
+    options opts_;
     map model_;
     std::list<kept_cursor> cursors_;
     std::optional<db> db_;

@@ -14,16 +14,26 @@
 
 namespace lsm::test {
 
-/// Another file system, for many threads: every call goes through a hook first, which may take its time, and may give
-/// the errno that the call is to fail with, undone; 0 lets it pass. The path is the name that a file has at that time;
-/// of a rename and a link it is "<from> <to>". A close that fails gives the handle back all the same.
+/// Calls a hook before each operation of another file system, and fails the operation if the hook says so.
+///
+/// Operations have the names of their system calls: open, create (an open that creates the file), close, read, write,
+/// fdatasync, fsync, size, identity, truncate, allocate, rename, link, remove, mkdir, fsync-directory, list and lock.
+/// The path is the current name of the file; for rename and link it is "<from> <to>". There are no memory maps, so that
+/// every read and write passes the hook.
+///
+/// Thread-safe. The hook is called concurrently, and may block.
 class hooked_file_system : public io::file_system {
 public:
+    /// Returns 0 to let the operation pass, or the errno that it fails with. An operation that fails is not carried
+    /// out, except that a close still releases the handle.
     using hook = std::function<int(std::string_view operation, std::string_view path)>;
 
-    hooked_file_system(io::file_system& inner, hook before) : inner_(inner), before_(std::move(before)) {}
+    /// Without a hook every operation passes.
+    explicit hooked_file_system(
+        io::file_system& inner, hook before = [](auto, auto) { return 0; })
+        : inner_(inner), before_(std::move(before)) {}
 
-    /// Files that are open, locks included.
+    /// The number of open handles, locks included.
     [[nodiscard]] std::size_t open_files() const {
         const std::lock_guard guard(mutex_);
         return names_.size();
@@ -37,7 +47,7 @@ public:
         auto done = hooked("close", name(file), [] { return result<void>(); });
         {
             const std::lock_guard guard(mutex_);
-            names_.erase(file);  // before another thread can be given the same handle
+            names_.erase(file);  // first: once it is closed another thread may get the same handle
         }
         auto closed = inner_.close(file);
         return done ? std::move(closed) : std::move(done);
@@ -93,6 +103,13 @@ public:
         return named(path, hooked("lock", path, [&] { return inner_.lock(path); }));
     }
 
+protected:
+    /// The current name of an open file.
+    [[nodiscard]] std::string name(handle file) const {
+        const std::lock_guard guard(mutex_);
+        return names_.at(file);
+    }
+
 private:
     static std::string both(std::string_view from, std::string_view to) {
         return std::string(from).append(" ").append(to);
@@ -108,10 +125,6 @@ private:
         names_[*file] = path;
         return file;
     }
-    std::string name(handle file) const {
-        const std::lock_guard guard(mutex_);
-        return names_.at(file);
-    }
 
     io::file_system& inner_;
     hook before_;
@@ -119,7 +132,7 @@ private:
     std::map<handle, std::string> names_;
 };
 
-/// What most hooks are about: the files of tables, and the log that is written.
+/// What most hooks look for: the files of tables, and the active log.
 inline bool is_table(std::string_view path) { return path.find("sst-") != std::string_view::npos; }
 inline bool is_log(std::string_view path) { return path.ends_with("wal.log"); }
 

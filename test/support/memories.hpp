@@ -8,7 +8,7 @@
 
 #include "support/allocators.hpp"
 
-/// One allocator of each kind, and what it needs to live: types for TEMPLATE_TEST_CASE.
+/// One allocator of each kind with the memory it allocates from: types for TEMPLATE_TEST_CASE.
 namespace lsm::test {
 
 struct standard_memory {
@@ -16,7 +16,7 @@ struct standard_memory {
     allocator get() { return {}; }
 };
 
-/// Whatever goes to the default resource instead is an error while this lives.
+/// During its lifetime an allocation from the default resource throws.
 struct monotonic_memory {
     using allocator = std::pmr::polymorphic_allocator<std::byte>;
     monotonic_memory() : before_(std::pmr::set_default_resource(std::pmr::null_memory_resource())) {}

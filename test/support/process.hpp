@@ -15,16 +15,17 @@
 
 namespace lsm::test {
 
+/// How a process ended, and what it wrote to standard output and standard error.
 struct outcome {
-    int status;  // of exit(), or 128 + the signal
+    int status;  // the exit status, or 128 + the signal that ended the process
     std::string out;
     std::string err;
 };
 
-/// A running program, its three standard streams as pipes. Killed and reaped when it goes.
+/// A running program with pipes for its three standard streams. The destructor kills it and waits for its end.
 class process {
 public:
-    /// `prepare` runs in the new process before the program does.
+    /// Calls `prepare` in the new process before it runs the program.
     explicit process(
         const std::vector<std::string>& command, const std::function<void()>& prepare = [] {}) {
         int in[2], out[2], err[2];
@@ -63,6 +64,7 @@ public:
         }
     }
 
+    /// Writes to standard input; ignores what the program does not read.
     void write(std::string_view text) {
         while (!text.empty()) {
             const auto written = ::write(input_, text.data(), text.size());
@@ -79,7 +81,8 @@ public:
         output_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
 
-    /// Reads from standard output until that has brought `text`.
+    /// Reads standard output up to and including `text`. Blocks until the program has written it; fails the test if the
+    /// program ends first.
     void read_until(std::string_view text) {
         std::string seen;
         char c = 0;
@@ -92,7 +95,7 @@ public:
     void kill() const { ::kill(id_, SIGKILL); }
     [[nodiscard]] pid_t id() const { return id_; }
 
-    /// Waits for the end. What the program still writes is read first.
+    /// Closes standard input, reads what the program still writes, and blocks until it ends.
     outcome finish() {
         close_input();
         outcome result{0, {}, {}};
@@ -130,7 +133,7 @@ private:
     int errors_ = -1;
 };
 
-/// Runs a program to its end.
+/// Runs a program with this standard input until it ends.
 inline outcome run(
     const std::vector<std::string>& command, std::string_view input = {},
     const std::function<void()>& prepare = [] {}) {
@@ -140,7 +143,7 @@ inline outcome run(
     return program.finish();
 }
 
-/// The path of one of our tools.
+/// The path of a tool of this build.
 inline std::string tool(const std::string& name) { return std::string(LSM_TOOLS_DIRECTORY) + "/" + name; }
 
 }  // namespace lsm::test

@@ -7,8 +7,8 @@
 
 namespace lsm::test {
 
-/// Keys that are hard on an ordered store: the empty one, zeros, runs of 0xff, shared prefixes, and sometimes long
-/// ones. Few enough that random operations meet.
+/// A key that is hard on an ordered store: empty, zeros, runs of 0xff, a shared prefix, and sometimes long. There are
+/// few different ones, so that random operations meet the same key again.
 inline bytes random_key(std::mt19937_64& random) {
     static constexpr char letters[] = {'\0', '\x01', 'a', 'b', '\x7f', '\x80', '\xfe', '\xff'};
     const auto pick = [&](std::size_t below) { return static_cast<std::size_t>(random() % below); };

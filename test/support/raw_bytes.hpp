@@ -1,15 +1,15 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <lsm/core/bytes.hpp>
 #include <lsm/core/crc32.hpp>
 
-/// The formats written out by hand, from the format page and not from the library's own writers.
+#include "support/entry_list.hpp"
+
+/// The formats assembled by hand from the format page, without the library's own writers.
 namespace lsm::test {
 
 inline bytes little_endian(std::uint64_t value, int width) {
@@ -20,7 +20,7 @@ inline bytes little_endian(std::uint64_t value, int width) {
 inline bytes u32(std::uint64_t value) { return little_endian(value, 4); }
 inline bytes u64(std::uint64_t value) { return little_endian(value, 8); }
 
-/// The bytes of hex digits; spaces are passed over.
+/// The bytes of lower-case hex digits. Ignores spaces.
 inline bytes unhex(std::string_view digits) {
     bytes out;
     int high = -1;
@@ -37,29 +37,25 @@ inline bytes unhex(std::string_view digits) {
     return out;
 }
 
-/// A key, and its value or nothing for a tombstone.
-using raw_entry = std::pair<bytes, std::optional<bytes>>;
-using raw_entries = std::vector<raw_entry>;
-
-/// An entry record with any header.
+/// An entry record with any header, correct or not.
 inline bytes raw_record(std::uint64_t klen, std::uint64_t vlen, int type, bytes_view payload) {
     return u32(klen) + u32(vlen) + little_endian(static_cast<std::uint64_t>(type), 1) + bytes(payload);
 }
-inline bytes raw_record(const raw_entry& e) {
-    const bytes value = e.second.value_or("");
-    return raw_record(e.first.size(), value.size(), e.second ? 0 : 1, e.first + value);
+inline bytes raw_record(const entry_list::value_type& entry) {
+    const bytes value = entry.second.value_or("");
+    return raw_record(entry.first.size(), value.size(), entry.second ? 0 : 1, entry.first + value);
 }
 
-inline bytes raw_records(const raw_entries& entries) {
+inline bytes raw_records(const entry_list& entries) {
     bytes out;
-    for (const auto& e : entries) out += raw_record(e);
+    for (const auto& entry : entries) out += raw_record(entry);
     return out;
 }
-inline bytes raw_dump(const raw_entries& entries) { return "MMT1" + u32(entries.size()) + raw_records(entries); }
-inline bytes raw_block(const raw_entries& entries) { return u32(entries.size()) + raw_records(entries); }
+inline bytes raw_dump(const entry_list& entries) { return "MMT1" + u32(entries.size()) + raw_records(entries); }
+inline bytes raw_block(const entry_list& entries) { return u32(entries.size()) + raw_records(entries); }
 
-/// A write batch of these operations.
-inline bytes raw_batch(const raw_entries& operations) {
+/// An encoded write batch of these operations.
+inline bytes raw_batch(const entry_list& operations) {
     bytes out = u32(operations.size());
     for (const auto& [key, value] : operations) {
         out += value ? '\0' : '\1';
@@ -69,7 +65,7 @@ inline bytes raw_batch(const raw_entries& operations) {
     return out;
 }
 
-/// A log record around any payload.
+/// A log record with any payload.
 inline bytes raw_log_record(bytes_view payload) { return u32(payload.size()) + u32(crc32(payload)) + bytes(payload); }
 
 struct raw_index_entry {
@@ -87,14 +83,14 @@ inline bytes raw_footer(std::uint64_t index_offset, std::uint64_t index_size, st
     return u64(index_offset) + u64(index_size) + u64(num_blocks) + bytes("SST1\0\0\0\0", 8);
 }
 
-/// An SSTable with `body` in front of an index.
+/// An SSTable: `body`, the index, and a footer that fits both.
 inline bytes raw_table(const bytes& body, const std::vector<raw_index_entry>& index) {
     const bytes encoded = raw_index(index);
     return body + encoded + raw_footer(body.size(), encoded.size(), index.size());
 }
 
-/// An SSTable of blocks that lie one behind the other.
-inline bytes raw_table(const std::vector<raw_entries>& blocks) {
+/// An SSTable of these blocks, without gaps between them.
+inline bytes raw_table(const std::vector<entry_list>& blocks) {
     bytes body;
     std::vector<raw_index_entry> index;
     for (const auto& entries : blocks) {

@@ -13,20 +13,13 @@
 
 #include <lsm/core/result.hpp>
 
-/// What tests of many threads need. Catch's macros are for one thread: what threads find out is noted in findings.
+#include "support/sanitized.hpp"
+
+/// Helpers for tests with many threads. Catch's macros are for one thread only, so the threads of a test record what is
+/// wrong in findings.
 namespace lsm::test {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-inline constexpr bool sanitized = true;
-#elif !defined(__has_feature)
-inline constexpr bool sanitized = false;
-#elif __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
-
-/// A limit of time, longer for programs that a sanitizer makes slow.
+/// A time limit, longer under a sanitizer, which makes programs slow.
 inline constexpr std::chrono::milliseconds within(int milliseconds) {
     return std::chrono::milliseconds(milliseconds * (sanitized ? 10 : 1));
 }
@@ -39,7 +32,7 @@ inline std::chrono::milliseconds since(clock::time_point begun) {
 
 inline void sleep_ms(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
 
-/// Waits until `condition` holds; false if it does not for long.
+/// Waits until `condition` holds. Returns false if it does not within 5 s (50 s under a sanitizer).
 inline bool eventually(const std::function<bool()>& condition) {
     const auto begun = clock::now();
     while (!condition()) {
@@ -49,24 +42,25 @@ inline bool eventually(const std::function<bool()>& condition) {
     return true;
 }
 
-/// What is wrong, in the words of whichever thread saw it; the first few of it.
+/// The first few failures that the threads of a test have recorded. Thread-safe.
 class findings {
 public:
-    void note(std::string_view what) {
+    void note(std::string_view failure) {
         const std::lock_guard guard(mutex_);
-        if (all_.size() < 8) all_.emplace_back(what);
+        if (all_.size() < 8) all_.emplace_back(failure);
     }
-    /// Returns `good`.
-    bool expect(bool good, std::string_view what) {
-        if (!good) note(what);
-        return good;
+    /// Records `failure` if `condition` is false. Returns `condition`.
+    bool expect(bool condition, std::string_view failure) {
+        if (!condition) note(failure);
+        return condition;
     }
+    /// Records the error if there is one. Returns whether there is none.
     template <class T>
-    bool succeeded(const result<T>& r) {
-        if (!r) note(r.error().what);
-        return r.has_value();
+    bool succeeded(const result<T>& outcome) {
+        if (!outcome) note(outcome.error().what);
+        return outcome.has_value();
     }
-    /// A line for each; empty if all is well.
+    /// One line for each failure; empty if there is none.
     [[nodiscard]] std::string text() const {
         const std::lock_guard guard(mutex_);
         std::string out;
@@ -83,7 +77,7 @@ private:
     std::vector<std::string> all_;
 };
 
-/// Threads that are waited for in the end.
+/// Threads that join() and the destructor join.
 class thread_group {
 public:
     thread_group() = default;
@@ -94,7 +88,7 @@ public:
     void start(Body body) {
         threads_.emplace_back(std::move(body));
     }
-    /// `count` threads, each with its number.
+    /// Starts `count` threads; thread i runs body(i).
     template <class Body>
     void start(int count, Body body) {
         for (int i = 0; i < count; ++i) threads_.emplace_back(body, i);
@@ -109,7 +103,7 @@ private:
     std::vector<std::thread> threads_;
 };
 
-/// Runs `body(i)` in `count` threads, and returns when all are through.
+/// Runs body(i) in `count` threads, and returns when all have finished.
 template <class Body>
 void in_threads(int count, Body body) {
     thread_group threads;

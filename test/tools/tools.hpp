@@ -20,26 +20,11 @@
 #include "support/files.hpp"
 #include "support/process.hpp"
 #include "support/raw_bytes.hpp"
+#include "support/sanitized.hpp"
 #include "support/sha256.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LSM_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define LSM_TEST_SANITIZED 1
-#endif
-#endif
 
 /// Runs the tools and checks what holds for every run.
 namespace lsm::test {
-
-/// Whether the build has a sanitizer. Those reserve more address space than any limit leaves, and do not work under a
-/// tracer.
-#if defined(LSM_TEST_SANITIZED)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
 
 inline const std::vector<std::string> all_tools = {"memtable", "sstable", "merge_iter", "dbctl"};
 

@@ -8,6 +8,7 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/memory_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/file_systems.hpp"
 #include "support/hooked_file_system.hpp"
@@ -33,7 +34,7 @@ lsm::options heavy(lsm::io::file_system& fs, unsigned background) {
             .file_system = &fs};
 }
 
-// Puts until it is refused; how many were not.
+// Puts until a put is refused because the db is closed. Returns the number of puts that succeeded.
 int put_until_closed(lsm::db& db, int self, findings& wrong) {
     for (int i = 0;; ++i) {
         const auto done = db.put(ordered_key(self, i), std::string(200, 'v'));
@@ -43,6 +44,8 @@ int put_until_closed(lsm::db& db, int self, findings& wrong) {
     }
 }
 
+// Closes a database on `closers` threads while others write. The close must be quick, and every acknowledged write must
+// be there afterwards.
 template <class FileSystem>
 void close_while_busy(unsigned background, int closers) {
     FileSystem where;
@@ -74,7 +77,7 @@ void close_while_busy(unsigned background, int closers) {
 
 }  // namespace
 
-TEST_CASE("closing: it breaks off heavy work soon and loses nothing") {
+TEST_CASE("closing: close ends heavy work soon and loses nothing") {
     const unsigned background = GENERATE(1u, 2u, 4u);
     CAPTURE(background);
     SECTION("in memory") { close_while_busy<in_memory>(background, 1); }
@@ -82,13 +85,13 @@ TEST_CASE("closing: it breaks off heavy work soon and loses nothing") {
     SECTION("by several threads at once") { close_while_busy<in_memory>(background, 4); }
 }
 
-TEST_CASE("closing: every call that would write is refused afterwards and reads go on") {
+TEST_CASE("closing: afterwards every call that would write is refused and reads go on") {
     lsm::io::memory_file_system memory;
     auto db = must(lsm::db::open("db", heavy(memory, 2)));
     must(db.put("a", "1"));
     must(db.flush());
     must(db.put("b", "2"));
-    const auto then = must(db.snapshot());
+    const auto snapshot = must(db.snapshot());
     must(db.close());
     CHECK(must_fail(db.put("a", "2")).code == errc::closed);
     CHECK(must_fail(db.del("a")).code == errc::closed);
@@ -99,13 +102,13 @@ TEST_CASE("closing: every call that would write is refused afterwards and reads 
     CHECK(must_fail(db.settle()).code == errc::closed);
     must(db.close());
     CHECK(value_in(db, "a") == "1");
-    CHECK(must(db.get("b", {.at = &then})) == "2");
+    CHECK(must(db.get("b", {.at = &snapshot})) == "2");
     CHECK(contents_of(db) == entry_map{{"a", "1"}, {"b", "2"}});
     CHECK(db.live_tables().size() == 1);
     CHECK(db.stats().writes == 2);
 }
 
-TEST_CASE("closing: who waits for flushes and compactions returns") {
+TEST_CASE("closing: calls that wait for flushes and compactions return") {
     lsm::io::memory_file_system memory;
     std::atomic<bool> held = true, waiting = false;
     hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
@@ -132,7 +135,7 @@ TEST_CASE("closing: who waits for flushes and compactions returns") {
     threads.start([&] { expect_closed(db.checkpoint("copy")); });
     sleep_ms(30);
     threads.start([&] { wrong.succeeded(db.close()); });
-    // The table that is being written is finished; nobody else waits for it.
+    // Only the close waits until the table is finished.
     CHECK(eventually([&] { return returned >= 3; }));
     held = false;
     threads.join();
@@ -141,22 +144,22 @@ TEST_CASE("closing: who waits for flushes and compactions returns") {
     CHECK(contents_of(must(lsm::db::open("db", {.file_system = &memory}))) == entry_map{{"a", "1"}});
 }
 
-TEST_CASE("closing: a writer that is held up returns") {
+TEST_CASE("closing: a writer that waits for a flush returns") {
     lsm::io::memory_file_system memory;
     std::atomic<bool> held = true;
     hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
         while (held && operation == "fsync" && is_table(path)) sleep_ms(1);
         return 0;
     });
-    auto how = heavy(fs, 2);
-    how.max_write_buffers = 2;
-    auto db = must(lsm::db::open("db", how));
+    auto opts = heavy(fs, 2);
+    opts.max_write_buffers = 2;
+    auto db = must(lsm::db::open("db", opts));
     findings wrong;
     std::vector<int> acknowledged(3);
     thread_group threads;
     threads.start(3,
                   [&](int self) { acknowledged[static_cast<std::size_t>(self)] = put_until_closed(db, self, wrong); });
-    CHECK(eventually([&] {  // until nothing moves any more
+    CHECK(eventually([&] {  // until every writer waits
         const auto before = db.stats().writes;
         sleep_ms(120);
         return db.stats().writes == before;
@@ -174,7 +177,7 @@ TEST_CASE("closing: a writer that is held up returns") {
     CHECK(contents_of(must(lsm::db::open("db", {.file_system = &memory}))).size() == static_cast<std::size_t>(all));
 }
 
-TEST_CASE("closing: readers and all else may be under way") {
+TEST_CASE("closing: close may run beside every other call") {
     for (int round = 0; round < 10; ++round) {
         lsm::io::memory_file_system memory;
         auto db = must(lsm::db::open("db", heavy(memory, 2)));

@@ -7,6 +7,7 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/memory_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/hooked_file_system.hpp"
 #include "support/threads.hpp"
@@ -31,7 +32,7 @@ struct slow_sync {
                           }};
     lsm::db db = must(lsm::db::open("db", {.wal_recovery = lsm::wal::recovery::point_in_time, .file_system = &fs}));
 
-    // Puts a second.
+    // Returns the puts per second of `threads` threads.
     double rate(int threads, int puts, findings& wrong) {
         const auto begun = lsm::test::clock::now();
         in_threads(threads, [&](int self) {
@@ -43,11 +44,11 @@ struct slow_sync {
 
 }  // namespace
 
-TEST_CASE("group commit: threads share syncs and are many times as quick as one") {
+TEST_CASE("group commit: threads share syncs and are many times faster than one thread") {
     slow_sync disk;
     findings wrong;
     constexpr int puts = 60;
-    double most = 0;  // of a few rounds: a machine that has other things to do makes any one slow
+    double most = 0;  // of several rounds, because a busy machine can make any of them slow
     for (int round = 0; round < 5 && most <= 4; ++round) {
         const auto before = disk.db.stats();
         const double alone = disk.rate(1, 50, wrong);
@@ -67,7 +68,7 @@ TEST_CASE("group commit: threads share syncs and are many times as quick as one"
     CHECK(contents_of(must(lsm::db::open("db", {.file_system = &disk.memory}))).size() == committers * puts);
 }
 
-TEST_CASE("group commit: a sync that fails is the error of all who wait and nothing of theirs is seen") {
+TEST_CASE("group commit: a failed sync is the error of every waiting write and none of them is visible") {
     slow_sync disk;
     std::atomic<int> failed = 0, written = 0, lost = 0, shown = 0;
     findings wrong;
@@ -103,7 +104,7 @@ TEST_CASE("group commit: a sync that fails is the error of all who wait and noth
     CHECK(contents_of(disk.db).size() == static_cast<std::size_t>(written));
 }
 
-TEST_CASE("group commit: writers who sync and writers who do not keep their own order") {
+TEST_CASE("group commit: writers with and without sync each keep the order of their writes") {
     slow_sync disk;
     findings wrong;
     constexpr int puts = 40;
@@ -123,7 +124,7 @@ TEST_CASE("group commit: writers who sync and writers who do not keep their own 
     CHECK(contents_of(must(lsm::db::open("db", {.file_system = &disk.memory}))).size() == committers);
 }
 
-TEST_CASE("group commit: who does not sync need not wait for a disk that is slow to") {
+TEST_CASE("group commit: writes without sync do not wait for a disk whose syncs are slow") {
     slow_sync disk;
     for (int i = 0; i < 500; ++i) must(disk.db.put(key(0, i), "v", {.sync = false}));
     CHECK(disk.db.stats().syncs == 0);

@@ -12,17 +12,18 @@
 
 #include <lsm/db/db.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/file_systems.hpp"
 #include "support/hooked_file_system.hpp"
 #include "support/seed.hpp"
 #include "support/threads.hpp"
 
-/// What many threads see of a database, held against a model. Every key has one writer, which gives it the numbers 1,
-/// 2, 3, ...; some of them are deletions. The writer says which number it is about to write and which one it has
-/// written, so that a reader knows between which two lies what it is to see.
+/// Compares what many threads see of a database with a model. Every key has one writer, which writes the numbers 1, 2,
+/// 3 and so on to it; some numbers are deletes. The writer publishes the number that it is about to write and the last
+/// one that it has written, so that a reader knows the range of the numbers it may see.
 ///
-/// LSM_SEED and LSM_WRITES (of each writer) make other and longer runs.
+/// The environment variables LSM_SEED and LSM_WRITES (writes of each writer) give other and longer runs.
 
 namespace {
 
@@ -31,10 +32,10 @@ using lsm::bytes;
 
 constexpr int writers = 3;
 constexpr int readers = 4;
-constexpr int items_each = 40;  // of each writer; one in four is three keys that are written together
+constexpr int items_each = 40;  // items of each writer
 constexpr int items = writers * items_each;
 
-constexpr char filler = '!';
+constexpr char filler = '!';  // in keys that belong to no item
 
 constexpr bool is_delete(std::uint64_t number) { return number % 7 == 3; }
 constexpr bool is_triple(int item) { return item % 4 == 0; }
@@ -42,7 +43,7 @@ constexpr bool is_triple(int item) { return item % 4 == 0; }
 /// One key, or three that are always written in one batch.
 struct item {
     std::vector<bytes> keys;
-    std::atomic<std::uint64_t> begun = 0, written = 0;
+    std::atomic<std::uint64_t> begun = 0, written = 0;  // the last numbers
 };
 
 class model {
@@ -50,7 +51,7 @@ public:
     model() {
         for (int i = 0; i < items; ++i) {
             auto& one = all_.emplace_back();
-            // Neighbours in the order of keys belong to other items.
+            // Neighbouring keys belong to different items.
             if (is_triple(i))
                 for (const char part : {'a', 'm', 'z'}) one.keys.push_back(bytes(1, part) + "/" + std::to_string(i));
             else
@@ -61,7 +62,7 @@ public:
 
     [[nodiscard]] item& at(int i) { return all_[static_cast<std::size_t>(i)]; }
 
-    /// The value tells everything: of which key it is, which number it has, and whether it is whole.
+    /// The value identifies its key and its number, and shows whether it is whole.
     [[nodiscard]] static bytes value(const bytes& key, std::uint64_t number) {
         bytes out = std::to_string(number) + " " + key + " ";
         out.append(static_cast<std::size_t>(number * 37 % 600), static_cast<char>('a' + number % 26));
@@ -74,22 +75,24 @@ public:
     std::vector<bytes> keys;
 
 private:
-    std::deque<item> all_;  // they do not move
+    std::deque<item> all_;  // a deque does not move its items
 };
 
-/// The numbers that a reader may see, one range for each item.
+/// The range of the numbers that a reader may see, for each item.
 class bounds {
 public:
+    /// Before the read: a number that was written already, or a later one, must be seen.
     explicit bounds(model& all) : all_(all), from_(items), to_(items) {
         for (int i = 0; i < items; ++i) from_[index(i)] = all.at(i).written;
     }
-    /// Nothing that was begun later can be seen.
+    /// After the read: a number that was begun later cannot have been seen.
     void close() {
         for (int i = 0; i < items; ++i) to_[index(i)] = all_.at(i).begun;
     }
     [[nodiscard]] std::uint64_t from(int i) const { return from_[index(i)]; }
     [[nodiscard]] std::uint64_t to(int i) const { return to_[index(i)]; }
-    /// Whether a key without a value is one that can be so.
+    /// The smallest number from `at_least` on for which a missing value is correct: 0, or a delete. Nothing if none is
+    /// in the range.
     [[nodiscard]] std::optional<std::uint64_t> absent(int i, std::uint64_t at_least) const {
         for (std::uint64_t n = std::max(from(i), at_least); n <= to(i); ++n)
             if (n == 0 || is_delete(n)) return n;
@@ -102,7 +105,7 @@ private:
     std::vector<std::uint64_t> from_, to_;
 };
 
-/// Everything at once, by key; what a reader saw.
+/// All keys and values that one read has shown.
 using view = std::map<bytes, bytes>;
 
 class reader {
@@ -149,31 +152,31 @@ private:
         limits.close();
         const view first = read(at, reverse);
         check(first, limits, reverse ? "reverse scan" : "scan");
-        // The cursor still shows the moment that it was made at, in the other direction too.
+        // The cursor must show the same moment in the other direction, though writers have gone on.
         view again;
         for (at.seek_to_last(); at.valid(); at.prev())
             if (at.key().find(filler) == lsm::bytes_view::npos) again.emplace(at.key(), at.value());
         wrong_.succeeded(at.status());
-        wrong_.expect(first == again, "a cursor shows something else the other way round");
+        wrong_.expect(first == again, "a cursor shows other contents in the other direction");
     }
 
     void snapshot() {
         bounds limits(all_);
-        const auto then = db_.snapshot();
+        const auto taken = db_.snapshot();
         limits.close();
-        if (!wrong_.succeeded(then)) return;
-        auto at = db_.scan({.at = &*then, .fill_cache = false});
+        if (!wrong_.succeeded(taken)) return;
+        auto at = db_.scan({.at = &*taken, .fill_cache = false});
         const view first = read(at, false);
         check(first, limits, "snapshot");
         for (int i = 0; i < 3; ++i) {
             const bytes& key = all_.keys[random_() % all_.keys.size()];
-            const auto seen = db_.get(key, {.at = &*then});
-            const auto was = first.find(key);
+            const auto seen = db_.get(key, {.at = &*taken});
+            const auto expected = first.find(key);
             if (wrong_.succeeded(seen))
-                wrong_.expect(*seen == (was == first.end() ? std::nullopt : std::optional(was->second)),
+                wrong_.expect(*seen == (expected == first.end() ? std::nullopt : std::optional(expected->second)),
                               "a snapshot has changed at " + key);
         }
-        auto later = db_.scan({.reverse = true, .at = &*then});
+        auto later = db_.scan({.reverse = true, .at = &*taken});
         wrong_.expect(read(later, true) == first, "a snapshot has changed");
     }
 
@@ -190,8 +193,8 @@ private:
         return out;
     }
 
-    // All keys, of one moment.
-    void check(const view& all, const bounds& limits, const char* how) {
+    // Checks a read of all keys at one moment; `read` is its name.
+    void check(const view& all, const bounds& limits, const char* read) {
         std::size_t found = 0;
         for (int i = 0; i < items; ++i) {
             std::optional<std::optional<std::uint64_t>> first;
@@ -200,18 +203,18 @@ private:
                 const auto value = at == all.end() ? std::nullopt : std::optional(at->second);
                 found += value.has_value();
                 const auto number = value ? std::optional(model::number_in(*value)) : std::nullopt;
-                wrong_.expect(!first || *first == number, "half a batch in a " + bytes(how) + " at " + key);
+                wrong_.expect(!first || *first == number, "half a batch in a " + bytes(read) + " at " + key);
                 first = number;
-                check(i, key, value, limits, how);
+                check(i, key, value, limits, read);
             }
         }
-        wrong_.expect(found == all.size(), "keys that nobody wrote");
+        wrong_.expect(found == all.size(), "keys that no writer wrote");
     }
 
-    void check(int i, const bytes& key, const std::optional<bytes>& value, const bounds& limits, const char* how) {
+    void check(int i, const bytes& key, const std::optional<bytes>& value, const bounds& limits, const char* read) {
         const std::size_t index = static_cast<std::size_t>(i);
-        const auto complain = [&](const bytes& what) {
-            wrong_.note(bytes(how) + " of " + key + ": " + what + ", between " + std::to_string(limits.from(i)) +
+        const auto complain = [&](const bytes& defect) {
+            wrong_.note(bytes(read) + " of " + key + ": " + defect + ", between " + std::to_string(limits.from(i)) +
                         " and " + std::to_string(limits.to(i)) + ", last " + std::to_string(last_[index]));
         };
         if (!value) {
@@ -224,7 +227,7 @@ private:
         const std::uint64_t number = model::number_in(*value);
         if (number < limits.from(i) || number < last_[index]) complain("too old: " + std::to_string(number));
         if (number > limits.to(i)) complain("too new: " + std::to_string(number));
-        if (is_delete(number) || *value != model::value(key, number)) complain("a value that nobody wrote");
+        if (is_delete(number) || *value != model::value(key, number)) complain("a value that no writer wrote");
         last_[index] = std::max(last_[index], number);
     }
 
@@ -232,7 +235,7 @@ private:
     model& all_;
     findings& wrong_;
     std::mt19937_64 random_;
-    std::vector<std::uint64_t> last_;  // no item goes back in time for one reader
+    std::vector<std::uint64_t> last_;  // by item: the last number seen, since a reader never goes back in time
 };
 
 void write_some(lsm::db& db, model& all, findings& wrong, int self, std::uint64_t seed, std::uint64_t writes) {
@@ -240,7 +243,7 @@ void write_some(lsm::db& db, model& all, findings& wrong, int self, std::uint64_
     for (std::uint64_t n = 0; n < writes; ++n) {
         item& one = all.at(self * items_each + static_cast<int>(random() % items_each));
         const std::uint64_t number = ++one.begun;
-        const lsm::write_options how{.sync = random() % 64 == 0};
+        const lsm::write_options options{.sync = random() % 64 == 0};
         lsm::write_batch batch;
         for (const bytes& key : one.keys) {
             if (is_delete(number))
@@ -248,19 +251,19 @@ void write_some(lsm::db& db, model& all, findings& wrong, int self, std::uint64_
             else
                 batch.put(key, model::value(key, number));
         }
-        const auto done = one.keys.size() == 1 && is_delete(number) ? db.del(one.keys[0], how)
-                          : one.keys.size() == 1 ? db.put(one.keys[0], model::value(one.keys[0], number), how)
-                                                 : db.write(batch, how);
+        const auto done = one.keys.size() == 1 && is_delete(number) ? db.del(one.keys[0], options)
+                          : one.keys.size() == 1 ? db.put(one.keys[0], model::value(one.keys[0], number), options)
+                                                 : db.write(batch, options);
         if (!wrong.succeeded(done)) return;
         one.written = number;
-        // Keys of no item, that come to stand right in front of one.
+        // A key that belongs to no item, next to one that does.
         bytes neighbour = all.keys[random() % all.keys.size()];
         neighbour.back() = filler;
         if (!wrong.succeeded(db.put(neighbour + std::to_string(n), {}, {.sync = false}))) return;
     }
 }
 
-// Everything else that a program may do meanwhile.
+// Does everything else that a program may do beside writers and readers, until `done`.
 void look_after(lsm::db& db, model& all, findings& wrong, lsm::io::file_system& fs, const std::string& root,
                 std::uint64_t seed, const std::atomic<bool>& done) {
     std::mt19937_64 random(seed);
@@ -292,20 +295,20 @@ void look_after(lsm::db& db, model& all, findings& wrong, lsm::io::file_system& 
                         const auto& value = (*seen)[k];
                         const auto number = value ? std::optional(model::number_in(*value)) : limits.absent(i, 0);
                         wrong.expect(number && *number >= limits.from(i) && *number <= limits.to(i),
-                                     "a checkpoint of another time at " + all.keys[k]);
+                                     "a checkpoint of another moment at " + all.keys[k]);
                     }
                 break;
             }
             case 5: {
-                const auto then = db.snapshot();
-                if (!wrong.succeeded(then)) break;
-                const auto first = db.digest(&*then), second = db.digest(&*then);
+                const auto taken = db.snapshot();
+                if (!wrong.succeeded(taken)) break;
+                const auto first = db.digest(&*taken), second = db.digest(&*taken);
                 if (wrong.succeeded(first) && wrong.succeeded(second))
                     wrong.expect(*first == *second, "a snapshot's digest has changed");
                 break;
             }
             case 6: static_cast<void>(db.live_tables()); break;
-            default: wrong.expect(!db.stats().trouble, "trouble");
+            default: wrong.expect(!db.stats().trouble, "stats report trouble");
         }
         sleep_ms(1);
     }
@@ -314,23 +317,23 @@ void look_after(lsm::db& db, model& all, findings& wrong, lsm::io::file_system& 
 template <class FileSystem>
 void run(lsm::compaction_style style, unsigned background, std::uint64_t seed) {
     FileSystem where;
-    hooked_file_system fs(where.system, [](auto, auto) { return 0; });
-    const lsm::options how{.write_buffer_bytes = 64 << 10,
-                           .max_write_buffers = 2 + background,
-                           .block_cache_bytes = 256 << 10,
-                           .block_bytes = 512,
-                           .compaction = {.style = style,
-                                          .level0_trigger = 2,
-                                          .level0_slowdown = 8,
-                                          .level0_stop = 24,
-                                          .level_factor = 2,
-                                          .level1_bytes = 32 << 10,
-                                          .target_table_bytes = 16 << 10},
-                           .wal_recovery = lsm::wal::recovery::point_in_time,
-                           .background_threads = background,
-                           .file_system = &fs};
+    hooked_file_system fs(where.system);
+    const lsm::options opts{.write_buffer_bytes = 64 << 10,
+                            .max_write_buffers = 2 + background,
+                            .block_cache_bytes = 256 << 10,
+                            .block_bytes = 512,
+                            .compaction = {.style = style,
+                                           .level0_trigger = 2,
+                                           .level0_slowdown = 8,
+                                           .level0_stop = 24,
+                                           .level_factor = 2,
+                                           .level1_bytes = 32 << 10,
+                                           .target_table_bytes = 16 << 10},
+                            .wal_recovery = lsm::wal::recovery::point_in_time,
+                            .background_threads = background,
+                            .file_system = &fs};
     const std::string path = where.path("db");
-    auto db = must(lsm::db::open(path, how));
+    auto db = must(lsm::db::open(path, opts));
     model all;
     findings wrong;
     std::atomic<bool> done = false;
@@ -342,11 +345,11 @@ void run(lsm::compaction_style style, unsigned background, std::uint64_t seed) {
             me.step();
             ++steps;
         }
-        me.step();  // when all is written
+        me.step();  // once more after the last write
     });
     watching.start([&] { look_after(db, all, wrong, fs, where.root(), seed + 200, done); });
     const std::uint64_t writes = number_or("LSM_WRITES", 250);
-    do {  // until readers had a turn meanwhile, which a busy machine may be slow to give
+    do {  // again if no reader had a turn meanwhile, as happens on a busy machine
         in_threads(writers, [&](int self) {
             write_some(db, all, wrong, self, seed + static_cast<std::uint64_t>(self), writes);
         });
@@ -355,12 +358,12 @@ void run(lsm::compaction_style style, unsigned background, std::uint64_t seed) {
     watching.join();
     CHECK(wrong.text() == "");
     must(db.settle());
-    CHECK(db.stats().flushes > (writes < 250 ? 0u : 1u));  // a shortened run may have but one
+    CHECK(db.stats().flushes > (writes < 250 ? 0u : 1u));  // a shortened run may have only one
     CHECK(db.stats().pins.empty());
     const std::size_t tables = db.live_tables().size();
     CHECK(fs.open_files() <= tables + 2);  // the log and LOCK
     must(db.close());
-    db = must(lsm::db::open(path, how));
+    db = must(lsm::db::open(path, opts));
     for (int i = 0; i < items; ++i)
         for (const bytes& key : all.at(i).keys) {
             const std::uint64_t number = all.at(i).written;
@@ -372,7 +375,7 @@ void run(lsm::compaction_style style, unsigned background, std::uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("concurrent model: readers see whole batches in the order of time while all else goes on") {
+TEST_CASE("concurrent model: readers see whole batches in the order they were written whatever else goes on") {
     const auto style =
         GENERATE(lsm::compaction_style::leveled, lsm::compaction_style::size_tiered, lsm::compaction_style::none);
     const unsigned background = GENERATE(1u, 2u, 4u);

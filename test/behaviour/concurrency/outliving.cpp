@@ -7,6 +7,7 @@
 
 #include <lsm/db/db.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/hooked_file_system.hpp"
 #include "support/threads.hpp"
@@ -23,7 +24,7 @@ void fill(lsm::db& db, const std::string& value) {
     for (int i = 0; i < keys; ++i) must(db.put(key(i), value));
 }
 
-// What is in front of a cursor, which must be all keys with this value.
+// Whether a cursor shows all keys, each with this value.
 bool shows(lsm::db::cursor& at, const std::string& value) {
     int count = 0;
     at.seek_to_first();
@@ -34,18 +35,18 @@ bool shows(lsm::db::cursor& at, const std::string& value) {
 
 }  // namespace
 
-TEST_CASE("outliving: cursors read on after the db is gone and until then its files are open") {
+TEST_CASE("outliving: cursors outlive the db and close its files when they are gone") {
     lsm::io::memory_file_system memory;
-    hooked_file_system fs(memory, [](auto, auto) { return 0; });
-    const lsm::options how{.write_buffer_bytes = 4096,
-                           .block_cache_bytes = 0,
-                           .compaction = {.level0_trigger = 2, .level1_bytes = 8192, .target_table_bytes = 4096},
-                           .sync = false,
-                           .file_system = &fs};
+    hooked_file_system fs(memory);
+    const lsm::options opts{.write_buffer_bytes = 4096,
+                            .block_cache_bytes = 0,
+                            .compaction = {.level0_trigger = 2, .level1_bytes = 8192, .target_table_bytes = 4096},
+                            .sync = false,
+                            .file_system = &fs};
     std::vector<lsm::db::cursor> cursors;
     std::vector<lsm::snapshot> snapshots;
     {
-        auto db = must(lsm::db::open("db", how));
+        auto db = must(lsm::db::open("db", opts));
         for (int round = 0; round < 6; ++round) {
             fill(db, std::to_string(round));
             snapshots.push_back(must(db.snapshot()));
@@ -73,9 +74,9 @@ TEST_CASE("outliving: cursors read on after the db is gone and until then its fi
     CHECK(fs.open_files() == 0);
 }
 
-TEST_CASE("outliving: snapshots and cursors are let go in other threads while the db closes and goes") {
+TEST_CASE("outliving: threads release snapshots and cursors while the db closes and is destroyed") {
     lsm::io::memory_file_system memory;
-    hooked_file_system fs(memory, [](auto, auto) { return 0; });
+    hooked_file_system fs(memory);
     findings wrong;
     for (int round = 0; round < 20; ++round) {
         std::optional<lsm::db> db = must(lsm::db::open(
@@ -110,7 +111,7 @@ TEST_CASE("outliving: snapshots and cursors are let go in other threads while th
     CHECK(wrong.text() == "");
 }
 
-TEST_CASE("outliving: a snapshot of a db that was opened to read") {
+TEST_CASE("outliving: snapshots and cursors outlive a db that was opened read-only") {
     lsm::io::memory_file_system memory;
     auto writer = must(lsm::db::open("db", {.file_system = &memory}));
     must(writer.put("a", "1"));

@@ -10,6 +10,7 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/memory_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/hooked_file_system.hpp"
 #include "support/seed.hpp"
@@ -33,32 +34,30 @@ lsm::options busy(lsm::io::file_system& fs) {
         .file_system = &fs};
 }
 
-// At each moment one key more has that moment's value.
+// The contents after put number `moment`: the put of a moment writes the moment to the next key in turn.
 entry_map contents_at(int moment) {
     entry_map out;
     for (int m = std::max(0, moment - key_count + 1); m <= moment; ++m) out[numbered_key(m % key_count)] = value(m);
     return out;
 }
 
-entry_map rest(lsm::db::cursor& at) {
-    entry_map out;
+entry_map contents_of(lsm::db::cursor& at) {
     at.seek_to_first();
-    for (; at.valid(); at.next()) out.emplace(at.key(), lsm::bytes(at.value()));
-    must(at.status());
-    return out;
+    const auto all = walk(at);
+    return {all.begin(), all.end()};
 }
 
 std::size_t tables_in(lsm::io::file_system& fs) {
-    const auto names = lsm::test::database_files(fs, "db");
+    const auto names = database_files(fs, "db");
     return static_cast<std::size_t>(std::ranges::count_if(names, [](const auto& name) { return is_table(name); }));
 }
 
 }  // namespace
 
-TEST_CASE("pins: a thousand snapshots and cursors show their moments and give everything back") {
+TEST_CASE("pins: a thousand snapshots and cursors show their moments and release everything") {
     constexpr int moments = 1000;
     lsm::io::memory_file_system memory;
-    hooked_file_system fs(memory, [](auto, auto) { return 0; });
+    hooked_file_system fs(memory);
     auto db = must(lsm::db::open("db", busy(fs)));
     std::vector<std::optional<std::variant<lsm::snapshot, lsm::db::cursor>>> pins;
     for (int moment = 0; moment < moments; ++moment) {
@@ -67,7 +66,7 @@ TEST_CASE("pins: a thousand snapshots and cursors show their moments and give ev
             pins.emplace_back(must(db.snapshot()));
         else
             pins.emplace_back(db.scan());
-        for (int i = 0; i < 5; ++i) {  // so that memtables fill up
+        for (int i = 0; i < 5; ++i) {  // to fill memtables
             must(db.put("other", value(i)));
             must(db.del("other"));
         }
@@ -81,10 +80,10 @@ TEST_CASE("pins: a thousand snapshots and cursors show their moments and give ev
     for (int moment = 0; moment < moments; ++moment) {
         auto& pin = *pins[static_cast<std::size_t>(moment)];
         if (auto* const at = std::get_if<lsm::db::cursor>(&pin)) {
-            CHECK(rest(*at) == contents_at(moment));
+            CHECK(contents_of(*at) == contents_at(moment));
         } else {
             auto then = db.scan({.at = &std::get<lsm::snapshot>(pin)});
-            CHECK(rest(then) == contents_at(moment));
+            CHECK(contents_of(then) == contents_at(moment));
             CHECK(must(db.get(numbered_key(moment % key_count), {.at = &std::get<lsm::snapshot>(pin)})) ==
                   value(moment));
         }
@@ -101,9 +100,9 @@ TEST_CASE("pins: a thousand snapshots and cursors show their moments and give ev
     CHECK(contents_of(db) == contents_at(moments - 1));
 }
 
-TEST_CASE("pins: what threads let go while others write is given back") {
+TEST_CASE("pins: snapshots that threads release while others write leave nothing pinned") {
     lsm::io::memory_file_system memory;
-    hooked_file_system fs(memory, [](auto, auto) { return 0; });
+    hooked_file_system fs(memory);
     auto db = must(lsm::db::open("db", busy(fs)));
     findings wrong;
     thread_group threads;
@@ -129,12 +128,12 @@ TEST_CASE("pins: what threads let go while others write is given back") {
     CHECK(fs.open_files() <= db.live_tables().size() + 2);
 }
 
-TEST_CASE("pins: a compaction gives the disk back when it returns") {
+TEST_CASE("pins: a compaction has freed its space on the disk when it returns") {
     lsm::io::memory_file_system memory;
-    hooked_file_system fs(memory, [](auto, auto) { return 0; });
-    auto how = busy(fs);
-    how.compaction.style = lsm::compaction_style::none;
-    auto db = must(lsm::db::open("db", how));
+    hooked_file_system fs(memory);
+    auto opts = busy(fs);
+    opts.compaction.style = lsm::compaction_style::none;
+    auto db = must(lsm::db::open("db", opts));
     for (int i = 0; i < 4; ++i) {
         must(db.put("a", value(i)));
         must(db.flush());
@@ -146,11 +145,11 @@ TEST_CASE("pins: a compaction gives the disk back when it returns") {
     CHECK(fs.open_files() <= 3);
 }
 
-TEST_CASE("pins: a memory budget refuses snapshots and takes them again when others are gone") {
+TEST_CASE("pins: a memory budget refuses snapshots until others are released") {
     lsm::io::memory_file_system memory;
-    auto how = busy(memory);
-    how.memory_budget_bytes = 1 << 20;
-    auto db = must(lsm::db::open("db", how));
+    auto opts = busy(memory);
+    opts.memory_budget_bytes = 1 << 20;
+    auto db = must(lsm::db::open("db", opts));
     std::vector<lsm::snapshot> held;
     std::optional<lsm::error> refused;
     for (int i = 0; i < 20000 && !refused; ++i) {
@@ -174,7 +173,7 @@ TEST_CASE("pins: a memory budget refuses snapshots and takes them again when oth
     CHECK(db.stats().memory.pinned == 0);
 }
 
-TEST_CASE("pins: what is let go while other things are freed is freed as well") {
+TEST_CASE("pins: a snapshot that is released while another one is being freed is freed too") {
     lsm::io::memory_file_system memory;
     std::atomic<bool> armed = false;
     std::atomic<bool> closing = false, go_on = false;
@@ -185,9 +184,9 @@ TEST_CASE("pins: what is let go while other things are freed is freed as well") 
         }
         return 0;
     });
-    auto how = busy(fs);
-    how.compaction.style = lsm::compaction_style::none;
-    auto db = must(lsm::db::open("db", how));
+    auto opts = busy(fs);
+    opts.compaction.style = lsm::compaction_style::none;
+    auto db = must(lsm::db::open("db", opts));
     std::optional<lsm::snapshot> first, second;
     must(db.put("a", "1"));
     must(db.flush());
@@ -206,12 +205,12 @@ TEST_CASE("pins: what is let go while other things are freed is freed as well") 
     CHECK(eventually([&] { return fs.open_files() <= 3; }));  // the table, the log and LOCK
 }
 
-TEST_CASE("pins: what was superseded while others looked at it is freed when all is quiet") {
+TEST_CASE("pins: a state that is superseded while threads read it is freed once they are done") {
     lsm::io::memory_file_system memory;
-    hooked_file_system fs(memory, [](auto, auto) { return 0; });
-    auto how = busy(fs);
-    how.compaction.style = lsm::compaction_style::none;
-    auto db = must(lsm::db::open("db", how));
+    hooked_file_system fs(memory);
+    auto opts = busy(fs);
+    opts.compaction.style = lsm::compaction_style::none;
+    auto db = must(lsm::db::open("db", opts));
     findings wrong;
     const bool with_snapshots = GENERATE(false, true);
     for (int round = 0; round < 60; ++round) {

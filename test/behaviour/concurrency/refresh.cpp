@@ -5,12 +5,13 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/memory_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/results.hpp"
 #include "support/threads.hpp"
 
 using namespace lsm::test;
 
-TEST_CASE("refresh: readers beside it never go back and never see half a batch") {
+TEST_CASE("refresh: concurrent readers never go back in time and never see half a batch") {
     lsm::io::memory_file_system memory;
     auto writer = must(lsm::db::open("db", {.write_buffer_bytes = 64 << 10, .sync = false, .file_system = &memory}));
     must(writer.put("a", "0"));
@@ -24,7 +25,7 @@ TEST_CASE("refresh: readers beside it never go back and never see half a batch")
             const auto seen = reader.multi_get({"a", "b"});
             if (!wrong.succeeded(seen) || !(*seen)[0]) return wrong.note("a key is missing");
             const auto number = std::stoull(*(*seen)[0]);
-            wrong.expect(number >= last, "back from " + std::to_string(last) + " to " + std::to_string(number));
+            wrong.expect(number >= last, "went back from " + std::to_string(last) + " to " + std::to_string(number));
             wrong.expect(number == 0 || (*seen)[0] == (*seen)[1], "half a batch");
             last = number;
         }
@@ -42,7 +43,7 @@ TEST_CASE("refresh: readers beside it never go back and never see half a batch")
     CHECK(wrong.text() == "");
 }
 
-TEST_CASE("refresh: several threads may refresh at once and one may close") {
+TEST_CASE("refresh: threads may refresh concurrently while one of them closes") {
     lsm::io::memory_file_system memory;
     auto writer = must(lsm::db::open("db", {.sync = false, .file_system = &memory}));
     must(writer.put("a", "0"));
@@ -53,7 +54,7 @@ TEST_CASE("refresh: several threads may refresh at once and one may close") {
         for (int i = 0; i < 30; ++i) {
             const auto done = reader.refresh();
             if (!done) wrong.expect(done.error().code == lsm::errc::closed, done.error().what);
-            wrong.expect(reader.recovered().records <= 31, "a report is not whole");
+            wrong.expect(reader.recovered().records <= 31, "a torn report");
             if (self == 2 && i == 20) wrong.succeeded(reader.close());
         }
     });

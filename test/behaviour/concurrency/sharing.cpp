@@ -7,11 +7,12 @@
 #include <lsm/io/executor.hpp>
 #include <lsm/io/memory_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/hooked_file_system.hpp"
 #include "support/threads.hpp"
 
-/// Jobs that fail again and again, on threads that others need.
+/// Jobs that fail repeatedly, on threads that other jobs need.
 
 using namespace lsm::test;
 
@@ -24,13 +25,13 @@ lsm::options eager(lsm::io::file_system& fs) {
             .file_system = &fs};
 }
 
-// Enough for some flushes.
+// Puts enough for several flushes.
 void put_many(lsm::db& db, findings& wrong) {
     for (int i = 0; i < 1000; ++i)
         if (!wrong.succeeded(db.put("key" + std::to_string(i), lsm::bytes(100, 'v')))) return;
 }
 
-// Whether `work` is done before long; it goes on in `threads`.
+// Runs `work` on a thread until it is done. Returns whether it was done within the limit of eventually().
 template <class Work>
 bool done_soon(thread_group& threads, Work work) {
     std::atomic<bool> done = false;
@@ -45,18 +46,18 @@ bool done_soon(thread_group& threads, Work work) {
 
 }  // namespace
 
-TEST_CASE("sharing: with one thread flushes go on beside a compaction that never succeeds") {
+TEST_CASE("sharing: on a single thread flushes go on beside a compaction that never succeeds") {
     lsm::io::memory_file_system memory;
     std::atomic<bool> unreadable = false;
     hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
         return unreadable && operation == "read" && path == "db/sst-000001.sst" ? EIO : 0;
     });
-    auto how = eager(fs);
-    how.background_threads = 1;
-    auto db = must(lsm::db::open("db", how));
+    auto opts = eager(fs);
+    opts.background_threads = 1;
+    auto db = must(lsm::db::open("db", opts));
     for (const char* key : {"key0", "key999"}) must(db.put(key, "older than all"));
     must(db.flush());
-    unreadable = true;  // for merges: nothing else reads it from now on
+    unreadable = true;  // only merges read it from now on
     findings wrong;
     thread_group threads;
     CHECK(done_soon(threads, [&] { put_many(db, wrong); }));
@@ -67,16 +68,16 @@ TEST_CASE("sharing: with one thread flushes go on beside a compaction that never
     CHECK(wrong.text() == "");
 }
 
-TEST_CASE("sharing: a database whose disk is full leaves the executor to the others") {
+TEST_CASE("sharing: a database whose disk is full leaves the executor to other databases") {
     lsm::io::memory_file_system memory, other;
     std::atomic<bool> full = false;
     hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
         return full && operation == "create" && is_table(path) ? ENOSPC : 0;
     });
     lsm::io::thread_executor two(2);
-    auto how = eager(fs), others = eager(other);
-    how.executor = others.executor = &two;
-    auto held_up = must(lsm::db::open("db", how));
+    auto opts = eager(fs), other_opts = eager(other);
+    opts.executor = other_opts.executor = &two;
+    auto held_up = must(lsm::db::open("db", opts));
     must(other.make_directory("db"));
     for (int i = 0; i < 2; ++i) {
         must(held_up.put("a", std::to_string(i)));
@@ -84,12 +85,12 @@ TEST_CASE("sharing: a database whose disk is full leaves the executor to the oth
     }
     full = true;
     must(held_up.put("a", "last"));
-    CHECK(must_fail(held_up.flush()).code == lsm::errc::no_space);  // and is tried again from now on
+    CHECK(must_fail(held_up.flush()).code == lsm::errc::no_space);  // maintenance tries again from now on
 
     findings wrong;
     thread_group threads;
     {
-        auto db = must(lsm::db::open("db", others));
+        auto db = must(lsm::db::open("db", other_opts));
         CHECK(done_soon(threads, [&] { put_many(db, wrong); }));
         CHECK(done_soon(threads, [&] { wrong.succeeded(db.flush()); }));
         CHECK(done_soon(threads, [&] { wrong.succeeded(db.close()); }));

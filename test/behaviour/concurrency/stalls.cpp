@@ -7,6 +7,7 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/memory_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/hooked_file_system.hpp"
 #include "support/results.hpp"
 #include "support/threads.hpp"
@@ -18,7 +19,7 @@ namespace {
 constexpr std::size_t buffer = 256 << 10;
 constexpr unsigned buffers = 4;
 
-/// A disk that writes tables at some megabytes a second.
+/// A disk that writes tables at a few megabytes per second.
 struct slow_tables {
     explicit slow_tables(int microseconds_a_kilobyte) : pause(microseconds_a_kilobyte) {}
 
@@ -37,7 +38,8 @@ struct outcome {
     std::uint64_t most_memory = 0;
 };
 
-// Puts of 1000 bytes by so many threads, for a while.
+// Puts values of 1000 bytes on `threads` threads for a while. Returns the longest put, and the most memory that
+// memtables took.
 outcome press(lsm::db& db, int threads, int milliseconds, findings& wrong) {
     outcome out;
     std::mutex mutex;
@@ -65,7 +67,7 @@ outcome press(lsm::db& db, int threads, int milliseconds, findings& wrong) {
 
 }  // namespace
 
-TEST_CASE("stalls: writers slow down to what the disk takes and none waits long") {
+TEST_CASE("stalls: writers slow down to the speed of the disk and none waits long") {
     const int threads = GENERATE(1, 8);
     CAPTURE(threads);
     slow_tables disk(100);
@@ -87,7 +89,7 @@ TEST_CASE("stalls: writers slow down to what the disk takes and none waits long"
     CHECK(stats.longest_stall_nanoseconds <= stats.write_latency.longest);
 }
 
-TEST_CASE("stalls: tables that pile up in level 0 slow writers down before they are too many") {
+TEST_CASE("stalls: tables piling up in level 0 slow writers down before there are too many") {
     slow_tables disk(20);
     constexpr unsigned stop = 12;
     auto db = must(lsm::db::open("db", {.write_buffer_bytes = 32 << 10,
@@ -105,7 +107,7 @@ TEST_CASE("stalls: tables that pile up in level 0 slow writers down before they 
     CHECK(db.stats().levels[0].tables < stop);
 }
 
-TEST_CASE("stalls: a disk that keeps up slows nobody down") {
+TEST_CASE("stalls: a disk that keeps up delays no writer") {
     lsm::io::memory_file_system memory;
     auto db = must(lsm::db::open("db", {.sync = false, .file_system = &memory}));
     for (int i = 0; i < 10000; ++i) must(db.put(std::to_string(i), "v"));
@@ -115,12 +117,12 @@ TEST_CASE("stalls: a disk that keeps up slows nobody down") {
 
 namespace {
 
-/// An executor that finds out with the first job that there are no threads.
+/// An executor that claims to have threads until its first job, which it runs inside submit().
 class threadless final : public lsm::io::executor {
 public:
-    void submit(job& what) override {
+    void submit(job& work) override {
         threads_ = 0;
-        what.run();
+        work.run();
     }
     [[nodiscard]] unsigned threads() const noexcept override { return threads_; }
 
@@ -130,7 +132,7 @@ private:
 
 }  // namespace
 
-TEST_CASE("stalls: a reader that has to do the compaction itself does not wait for itself") {
+TEST_CASE("stalls: a reader that runs a compaction inside its call does not wait for itself") {
     lsm::io::memory_file_system memory;
     lsm::io::inline_executor at_once;
     {

@@ -8,6 +8,7 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/memory_file_system.hpp>
 
+#include "support/catch.hpp"
 #include "support/hooked_file_system.hpp"
 #include "support/results.hpp"
 #include "support/threads.hpp"
@@ -26,7 +27,7 @@ std::chrono::milliseconds processor_time() {
 
 }  // namespace
 
-TEST_CASE("waiting: flushes of many threads at once are all done when they return") {
+TEST_CASE("waiting: concurrent flushes are all done when they return") {
     lsm::io::memory_file_system memory;
     auto db = must(lsm::db::open("db", {.sync = false, .file_system = &memory}));
     findings wrong;
@@ -48,7 +49,7 @@ TEST_CASE("waiting: flushes of many threads at once are all done when they retur
     CHECK(db.stats().flushes <= 181);
 }
 
-TEST_CASE("waiting: who waits for a flush sleeps") {
+TEST_CASE("waiting: a thread that waits for a flush sleeps") {
     lsm::io::memory_file_system memory;
     std::atomic<bool> slow = true;
     hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
@@ -65,7 +66,7 @@ TEST_CASE("waiting: who waits for a flush sleeps") {
     CHECK(wrong.text() == "");
 }
 
-TEST_CASE("waiting: a flush that fails now and then is an error or done and nothing in between") {
+TEST_CASE("waiting: every flush on a disk that fails sometimes is done or returns the error") {
     lsm::io::memory_file_system memory;
     std::atomic<std::uint32_t> tables = 0;
     hooked_file_system fs(memory, [&](std::string_view operation, std::string_view path) {
@@ -93,7 +94,7 @@ TEST_CASE("waiting: a flush that fails now and then is an error or done and noth
         for (int i = 0; i < 100; ++i) CHECK(must(db.contains(std::to_string(self) + "/" + std::to_string(i))));
 }
 
-TEST_CASE("waiting: a flush ends with the error of a log that fails meanwhile") {
+TEST_CASE("waiting: a flush returns the error of a log that fails meanwhile") {
     for (int round = 0; round < 20; ++round) {
         lsm::io::memory_file_system memory;
         std::atomic<bool> broken = false;

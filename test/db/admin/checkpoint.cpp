@@ -8,11 +8,12 @@
 #include <lsm/db/db.hpp>
 #include <lsm/io/posix_file_system.hpp>
 
-#include "support/engines.hpp"
+#include "support/catch.hpp"
+#include "support/databases.hpp"
 #include "support/forwarding_file_system.hpp"
+#include "support/recording_file_system.hpp"
 #include "support/seed.hpp"
 #include "support/threads.hpp"
-#include "support/watched_file_system.hpp"
 
 namespace {
 
@@ -20,7 +21,7 @@ using namespace lsm::test;
 using lsm::compaction_style;
 using lsm::errc;
 
-/// Does something before each link, which fails if it returns an errno.
+/// Calls `at_link` before each link; the link fails if that returns an errno.
 class linking final : public forwarding_file_system {
 public:
     using forwarding_file_system::forwarding_file_system;
@@ -35,10 +36,9 @@ public:
 /// A database with tables, some of them above level 0, and entries in memory.
 struct filled {
     explicit filled(lsm::io::file_system& fs)
-        : how(tiny(compaction_style::leveled, {.file_system = &fs})), db(must(lsm::db::open("db", how))) {
+        : db(must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &fs})))) {
         writes.write_to(db, 400);
     }
-    lsm::options how;
     lsm::db db;
     random_writes writes{seed_or(31)};
 };
@@ -49,7 +49,7 @@ lsm::db open_copy(lsm::io::file_system& fs, const std::string& directory = "copy
 
 }  // namespace
 
-TEST_CASE("checkpoint: one opens to the same contents and both go their own ways") {
+TEST_CASE("checkpoint: it opens to the same contents and both databases go on independently") {
     lsm::io::memory_file_system fs;
     filled from(fs);
     const auto digest = must(from.db.digest());
@@ -72,9 +72,9 @@ TEST_CASE("checkpoint: one opens to the same contents and both go their own ways
     CHECK(must(from.db.verify()).damage.empty());
 }
 
-TEST_CASE("checkpoint: tables are shared and not copied where the file system can") {
+TEST_CASE("checkpoint: tables are linked and not copied where the file system can link") {
     lsm::io::memory_file_system memory;
-    watched_file_system fs(memory);
+    recording_file_system fs(memory);
     filled from(fs);
     must(from.db.flush());
     must(from.db.settle());
@@ -90,7 +90,7 @@ TEST_CASE("checkpoint: tables are shared and not copied where the file system ca
     CHECK(open_copy(fs).live_tables() == tables);
 }
 
-TEST_CASE("checkpoint: an empty database makes an empty database") {
+TEST_CASE("checkpoint: a checkpoint of an empty database is an empty database") {
     memory_directory directory;
     const auto db = directory.open();
     must(db.checkpoint("copy"));
@@ -98,7 +98,7 @@ TEST_CASE("checkpoint: an empty database makes an empty database") {
     CHECK(contents_of(open_copy(directory.fs)).empty());
 }
 
-TEST_CASE("checkpoint: tombstones in memory hide what the tables have") {
+TEST_CASE("checkpoint: tombstones in memory hide entries in tables") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
@@ -109,7 +109,7 @@ TEST_CASE("checkpoint: tombstones in memory hide what the tables have") {
     CHECK(contents_of(open_copy(directory.fs)) == entry_map{{"b", "1"}});
 }
 
-TEST_CASE("checkpoint: it shows its own moment though writes and compactions go on meanwhile") {
+TEST_CASE("checkpoint: it has the state of its moment although writes and compactions go on during it") {
     lsm::io::memory_file_system memory;
     linking fs(memory);
     const bool copied = GENERATE(false, true);
@@ -129,14 +129,14 @@ TEST_CASE("checkpoint: it shows its own moment though writes and compactions go 
     must(from.db.checkpoint("copy"));
     CHECK(links > 2);
     CHECK(contents_of(from.db) == from.writes.model);
-    // The tables that it still needed are gone when it is done.
+    // The tables that only the checkpoint needed are removed when it ends.
     CHECK(strays(image_of(memory, "db"), from.db.live_tables()).empty());
     const auto copy = open_copy(memory);
     CHECK(contents_of(copy) == then);
     CHECK(must(copy.verify()).damage.empty());
 }
 
-TEST_CASE("checkpoint: a directory that has a database or a part of one is refused and left alone") {
+TEST_CASE("checkpoint: a directory with any file of a database is refused and left unchanged") {
     const std::string name = GENERATE(as<std::string>(), "MANIFEST", "wal.log", "wal-000001.log", "sst-000009.sst",
                                       "sst-000009.sst.tmp", "MANIFEST.tmp");
     memory_directory directory;
@@ -151,7 +151,7 @@ TEST_CASE("checkpoint: a directory that has a database or a part of one is refus
     CHECK(contents_of(db) == entry_map{{"a", "1"}});
 }
 
-TEST_CASE("checkpoint: other files in the directory are no matter") {
+TEST_CASE("checkpoint: foreign files in the directory are ignored") {
     memory_directory directory;
     auto db = directory.open();
     must(db.put("a", "1"));
@@ -162,7 +162,7 @@ TEST_CASE("checkpoint: other files in the directory are no matter") {
     CHECK(read_file(directory.fs, "copy/notes.txt") == "theirs");
 }
 
-TEST_CASE("checkpoint: on a file system without links tables are copied") {
+TEST_CASE("checkpoint: tables are copied on a file system without links") {
     lsm::io::memory_file_system memory;
     linking fs(memory);
     fs.at_link = [] { return EXDEV; };
@@ -174,28 +174,24 @@ TEST_CASE("checkpoint: on a file system without links tables are copied") {
         if (name.ends_with(".sst")) CHECK(read_file(memory, "copy/" + name) == contents);
 }
 
-TEST_CASE("checkpoint: whichever call fails there is the whole copy or none and the database is as before") {
+TEST_CASE("checkpoint: whichever call fails the copy is whole or absent and the database is unchanged") {
     const bool links = GENERATE(true, false);
-    const bool for_good = GENERATE(true, false);
-    INFO((links ? "links" : "copies") << (for_good ? ", all later calls" : ", one call"));
+    const bool lasting = GENERATE(true, false);
+    INFO((links ? "links" : "copies") << (lasting ? ", that call and all later ones" : ", one call"));
     std::size_t fail_at = 0;
     for (bool reached = true; reached; fail_at += sanitized ? 3 : 1) {
         lsm::io::memory_file_system memory;
         linking inner(memory);
         if (!links) inner.at_link = [] { return EXDEV; };
-        watched_file_system fs(inner);
+        recording_file_system fs(inner);
         filled from(fs);
         const auto before = image_of(memory, "db");
         fs.calls.clear();
-        std::string failed;
-        fs.fault = [&](std::size_t number, const std::string& call) {
-            if (number == fail_at) failed = call;
-            return number == fail_at || (for_good && number > fail_at) ? EIO : 0;
-        };
+        fs.fail_call(fail_at, EIO, lasting);
         const auto done = from.db.checkpoint("copy");
         fs.fault = nullptr;
-        INFO("call " << fail_at << ", which is " << failed);
-        reached = !failed.empty();
+        reached = fs.calls.size() > fail_at;
+        INFO("call " << fail_at << (reached ? ": " + fs.calls[fail_at] : ""));
         REQUIRE((done || reached));
         REQUIRE(image_of(memory, "db") == before);
         const auto copy = lsm::db::open("copy", plain({.create_if_missing = false, .file_system = &memory}));
@@ -210,11 +206,11 @@ TEST_CASE("checkpoint: whichever call fails there is the whole copy or none and 
     CHECK(fail_at > 10);
 }
 
-TEST_CASE("checkpoint: everything is durable before MANIFEST has its name") {
+TEST_CASE("checkpoint: everything else is durable before MANIFEST gets its name") {
     lsm::io::memory_file_system memory;
     linking inner(memory);
     inner.at_link = [] { return EXDEV; };
-    watched_file_system fs(inner);
+    recording_file_system fs(inner);
     auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
     must(db.put("a", "1"));
     must(db.flush());
@@ -231,39 +227,37 @@ TEST_CASE("checkpoint: everything is durable before MANIFEST has its name") {
               "fsync copy/MANIFEST.tmp", "rename copy/MANIFEST.tmp copy/MANIFEST", "fsync-directory copy"});
 }
 
-TEST_CASE("checkpoint: one on the disk") {
+TEST_CASE("checkpoint: it works in directories on the disk") {
     const scratch_directory scratch;
-    auto how = tiny(compaction_style::leveled, {.sync = false});
-    auto db = must(lsm::db::open(scratch / "db", how));
+    const auto opts = tiny(compaction_style::leveled, {.sync = false});
+    auto db = must(lsm::db::open(scratch / "db", opts));
     random_writes writes(seed_or(32));
     writes.write_to(db, 400);
     must(db.checkpoint(scratch / "copy"));
     const auto then = writes.model;
     writes.write_to(db, 100);
     must(db.compact());
-    const auto copy = must(lsm::db::open(scratch / "copy", how));
+    const auto copy = must(lsm::db::open(scratch / "copy", opts));
     CHECK(contents_of(copy) == then);
     CHECK(contents_of(db) == writes.model);
 }
 
-TEST_CASE("checkpoint: one that outlasts its database removes nothing of the next one") {
+TEST_CASE("checkpoint: one that ends after its database was closed removes no table of the next database") {
     lsm::io::memory_file_system memory;
     linking fs(memory);
-    watched_file_system watched(fs);
-    const auto how = plain({.file_system = &watched});
-    std::optional<lsm::db> db(must(lsm::db::open("db", how))), next;
+    recording_file_system recorded(fs);
+    const auto opts = plain({.file_system = &recorded});
+    std::optional<lsm::db> db(must(lsm::db::open("db", opts))), next;
     must(db->put("a", "1"));
     must(db->flush());
     must(db->put("b", "2"));
     fs.at_link = [&, seen = false]() mutable {
         if (std::exchange(seen, true)) return 0;
-        watched.fault = [](std::size_t, const std::string& call) {
-            return call.starts_with("write db/sst-000002") ? ENOSPC : 0;
-        };
-        CHECK_FALSE(db->flush());  // id 2 is for nothing
-        watched.fault = nullptr;
+        recorded.fault = [](std::string_view call) { return call.starts_with("write db/sst-000002") ? ENOSPC : 0; };
+        CHECK_FALSE(db->flush());  // takes id 2 and makes no table
+        recorded.fault = nullptr;
         must(db->close());
-        next.emplace(must(lsm::db::open("db", how)));
+        next.emplace(must(lsm::db::open("db", opts)));
         must(next->put("c", "3"));
         must(next->flush());
         return 0;
@@ -271,10 +265,10 @@ TEST_CASE("checkpoint: one that outlasts its database removes nothing of the nex
     static_cast<void>(db->checkpoint("copy"));
     REQUIRE(next);
     must(next->close());
-    CHECK(contents_of(must(lsm::db::open("db", how))) == entry_map{{"a", "1"}, {"b", "2"}, {"c", "3"}});
+    CHECK(contents_of(must(lsm::db::open("db", opts))) == entry_map{{"a", "1"}, {"b", "2"}, {"c", "3"}});
 }
 
-TEST_CASE("checkpoint: one that outlasts its database takes no table of the next one for its own") {
+TEST_CASE("checkpoint: one that continues after its database was closed takes no table of the next database") {
     const bool extended = GENERATE(true, false);
     const bool copied = GENERATE(false, true);
     lsm::io::memory_file_system memory;

@@ -2,6 +2,7 @@
 
 #include <lsm/db/repair.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 #include "support/forwarding_file_system.hpp"
 
@@ -10,18 +11,18 @@ namespace {
 using namespace lsm::test;
 using lsm::errc;
 
-// Opens the directory, which must be refused and left as it is.
-void check_refused(memory_directory& directory, const std::string& why) {
+// Requires that opening fails with an error that contains `expected`, and changes no file.
+void check_refused(memory_directory& directory, const std::string& expected) {
     const auto before = directory.files();
     const auto refused = must_fail(directory.try_open());
     INFO(refused.what);
     CHECK(refused.code == errc::bad_manifest);
     CHECK(refused.what.find("db") == 0);
-    CHECK(refused.what.find(why) != std::string::npos);
+    CHECK(refused.what.find(expected) != std::string::npos);
     CHECK(directory.files() == before);
 }
 
-// The directory has left-overs, which only a database that opens may clear away.
+// Three tables, of which 1 and 2 overlap, a log, and a temporary file that only an open that succeeds may remove.
 memory_directory& with_tables(memory_directory& directory) {
     return directory.with("sst-000001.sst", table_of({{"a", "1"}, {"c", "1"}}))
         .with("sst-000002.sst", table_of({{"b", "2"}, {"d", "2"}}))
@@ -32,7 +33,7 @@ memory_directory& with_tables(memory_directory& directory) {
 
 }  // namespace
 
-TEST_CASE("manifest: lines of another shape are refused") {
+TEST_CASE("manifest: lines of another form are refused") {
     const std::string line =
         GENERATE(as<std::string>(), "L0 1 ", " L0 1", "L0  1", "l0 1", "L0", "L0 ", "L 1", "0 1", "L0 1 2", "L01",
                  "L-0 1", "L+0 1", "L0 +1", "L0 -1", "L00 1", "L0 01", "L0 1x", "Lx 1", "L0\t1", "L0 1\r", "\r", "",
@@ -66,7 +67,7 @@ TEST_CASE("manifest: lines that end in CR LF are refused") {
     check_refused(directory, "line 1: ");
 }
 
-TEST_CASE("manifest: levels above 6 or descending are refused") {
+TEST_CASE("manifest: levels above 6 and descending levels are refused") {
     memory_directory directory;
     with_tables(directory).with("MANIFEST", "L7 1\n");
     check_refused(directory, "line 1: ");
@@ -78,7 +79,7 @@ TEST_CASE("manifest: levels above 6 or descending are refused") {
     check_refused(directory, "line 3: ");
 }
 
-TEST_CASE("manifest: ids that are 0 or too large or stand twice are refused") {
+TEST_CASE("manifest: an id that is 0 or too large or listed twice is refused") {
     memory_directory directory;
     with_tables(directory).with("MANIFEST", "L0 0\n");
     check_refused(directory, "line 1: ");
@@ -96,33 +97,33 @@ TEST_CASE("manifest: a listed table that is missing is refused") {
     memory_directory directory;
     with_tables(directory).with("MANIFEST", "L0 2\nL0 4\n");
     check_refused(directory, "line 2: bad_manifest: lists sst-000004.sst");
-    directory.with("sst-0000004.sst", table_of({}));  // not its name
+    directory.with("sst-0000004.sst", table_of({}));  // not the name of table 4
     check_refused(directory, "line 2: bad_manifest: lists sst-000004.sst");
 }
 
 TEST_CASE("manifest: overlap above level 0 is refused") {
     memory_directory directory;
     with_tables(directory);
-    // a-c and b-d overlap; in the order of their keys or not.
+    // Tables 1 and 2 overlap, in either order.
     directory.with("MANIFEST", "L1 1\nL1 2\n");
     check_refused(directory, "line 2: bad_manifest: sst-000001.sst and sst-000002.sst");
     directory.with("MANIFEST", "L6 2\nL6 1\n");
     check_refused(directory, "sst-000002.sst");
-    // Apart, but not in the order of their keys.
+    // Tables 3 and 1 do not overlap, but are not in key order.
     directory.with("MANIFEST", "L0 2\nL1 3\nL1 1\n");
     check_refused(directory, "line 3: bad_manifest: sst-000003.sst and sst-000001.sst");
-    // One key in both.
+    // Tables 1 and 3 share one key.
     directory.with("sst-000003.sst", table_of({{"c", "3"}, {"e", "3"}})).with("MANIFEST", "L1 1\nL1 3\n");
     check_refused(directory, "sst-000003.sst");
 }
 
-TEST_CASE("manifest: overlap is refused also across a table without entries") {
+TEST_CASE("manifest: overlap is refused even with a table without entries between the two") {
     memory_directory directory;
     with_tables(directory).with("sst-000003.sst", table_of({})).with("MANIFEST", "L1 1\nL1 3\nL1 2\n");
     check_refused(directory, "overlap");
 }
 
-TEST_CASE("manifest: tables that only overlap on different levels are fine") {
+TEST_CASE("manifest: tables in different levels may overlap") {
     memory_directory directory;
     with_tables(directory).with("MANIFEST", "L0 2\nL0 1\nL1 3\n");
     CHECK(directory.try_open());
@@ -134,7 +135,7 @@ TEST_CASE("manifest: tables that only overlap on different levels are fine") {
     CHECK(apart.try_open());
 }
 
-TEST_CASE("manifest: missing beside a table or a frozen log it is refused") {
+TEST_CASE("manifest: a missing one is refused if there is a table or a frozen log") {
     memory_directory table, log;
     table.with("sst-000007.sst", table_of({})).with("MANIFEST.tmp", "");
     check_refused(table, "MANIFEST");
@@ -142,7 +143,7 @@ TEST_CASE("manifest: missing beside a table or a frozen log it is refused") {
     check_refused(log, "MANIFEST");
 }
 
-TEST_CASE("manifest: missing beside an active log alone the database is new") {
+TEST_CASE("manifest: a missing one makes a new database if there is only an active log") {
     memory_directory directory;
     directory.with("wal.log", log_of({{{"a", "1"}}}));
     CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}});
@@ -157,7 +158,7 @@ TEST_CASE("manifest: an empty one is a database without tables") {
     CHECK(contents_of(db).empty());
 }
 
-TEST_CASE("manifest: a damaged table is refused with the error of the table and nothing changes") {
+TEST_CASE("manifest: a listed table that is damaged is refused with its own error and nothing changes") {
     memory_directory directory;
     with_tables(directory).with("MANIFEST", "L0 2\nL0 1\n").with("sst-000001.sst", "short");
     const auto before = directory.files();
@@ -167,14 +168,14 @@ TEST_CASE("manifest: a damaged table is refused with the error of the table and 
     CHECK(directory.files() == before);
 }
 
-TEST_CASE("manifest: what is written is read again") {
+TEST_CASE("manifest: formatted lines are parsed back") {
     const std::vector<lsm::detail::manifest_line> lines{{0, 12}, {0, 3}, {1, 9223372036854775807u}, {6, 1}};
     const auto text = lsm::detail::format_manifest(lines);
     CHECK(text == "L0 12\nL0 3\nL1 9223372036854775807\nL6 1\n");
     CHECK(must(lsm::detail::parse_manifest(text)) == lines);
 }
 
-TEST_CASE("manifest: symbolic links and directories in its place are refused") {
+TEST_CASE("manifest: a symbolic link or a directory in its place is refused") {
     scratch_directory scratch;
     auto& fs = lsm::io::default_file_system();
     write_file(fs, scratch / "elsewhere", "");
@@ -183,9 +184,9 @@ TEST_CASE("manifest: symbolic links and directories in its place are refused") {
     CHECK_FALSE(lsm::db::open(scratch.path()));
 }
 
-TEST_CASE("manifest: one of an absurd size is refused before any memory is taken for it") {
-    // The size of MANIFEST as a sparse file would have it.
-    class swollen final : public forwarding_file_system {
+TEST_CASE("manifest: one of an absurd size is refused before memory is allocated for it") {
+    // Claims any size for MANIFEST, as a sparse file would.
+    class resizing final : public forwarding_file_system {
     public:
         using forwarding_file_system::forwarding_file_system;
         std::uint64_t bytes = 0;
@@ -205,7 +206,7 @@ TEST_CASE("manifest: one of an absurd size is refused before any memory is taken
     memory_directory directory;
     with_tables(directory).with("MANIFEST", "L0 3\nL0 2\n");
     const auto before = directory.files();
-    swollen fs(directory.fs);
+    resizing fs(directory.fs);
     fs.bytes = GENERATE(as<std::uint64_t>(), (std::uint64_t{256} << 20) + 1, std::uint64_t{1} << 42, UINT64_MAX);
     const std::string expected =
         "db/MANIFEST: bad_manifest: of " + std::to_string(fs.bytes) + " bytes, more than 256 MiB";

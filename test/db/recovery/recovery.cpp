@@ -1,5 +1,6 @@
 #include <lsm/db/recovery/recovery.hpp>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 
 namespace {
@@ -8,14 +9,14 @@ using namespace lsm::test;
 using lsm::errc;
 using lsm::wal::recovery;
 
-using names = std::vector<std::string>;
+using name_list = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("recovery: left-overs are removed and names of others are left alone") {
+TEST_CASE("recovery: leftovers are removed and files with foreign names are left alone") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 3\n").with("sst-000003.sst", table_of({{"a", "1"}}));
-    const names others{"MANIFEST.bak",
+    const name_list foreign{"MANIFEST.bak",
                        "MANIFEST.tmp.tmp",
                        "cut-000001.log",
                        "cut-1.log",
@@ -34,38 +35,38 @@ TEST_CASE("recovery: left-overs are removed and names of others are left alone")
                        "wal.log.tmp2",
                        "x.tmp",
                        "lock"};
-    for (const auto& name : others) directory.with(name, "theirs");
-    const names left_overs{"MANIFEST.tmp", "sst-000001.sst", "sst-000009.sst.tmp", "sst-1000000.sst", "wal.log.tmp"};
-    for (const auto& name : left_overs) directory.with(name, "rubbish");
+    for (const auto& name : foreign) directory.with(name, "theirs");
+    const name_list leftovers{"MANIFEST.tmp", "sst-000001.sst", "sst-000009.sst.tmp", "sst-1000000.sst", "wal.log.tmp"};
+    for (const auto& name : leftovers) directory.with(name, "rubbish");
 
     SECTION("after an open that succeeds") {
         const auto db = directory.open();
         CHECK(contents_of(db) == entry_map{{"a", "1"}});
         auto files = directory.files();
-        for (const auto& name : others) {
+        for (const auto& name : foreign) {
             INFO(name);
             CHECK(files[name] == "theirs");
         }
-        for (const auto& name : left_overs) {
+        for (const auto& name : leftovers) {
             INFO(name);
             CHECK_FALSE(files.contains(name));
         }
-        CHECK(files.size() == others.size() + 2);
+        CHECK(files.size() == foreign.size() + 2);
     }
-    SECTION("but not after one that fails") {
-        directory.with("wal.log", log_record("no batch"));
+    SECTION("but not after an open that fails") {
+        directory.with("wal.log", raw_log_record("not a batch"));
         const auto before = directory.files();
         CHECK(must_fail(directory.try_open()).code == errc::corruption);
         CHECK(directory.files() == before);
     }
 }
 
-TEST_CASE("recovery: frozen logs are replayed in ascending order and become a table") {
+TEST_CASE("recovery: frozen logs are replayed in the order of their numbers and become a table") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 1\n")
         .with("sst-000001.sst", table_of({{"k", "table"}, {"t", "table"}}))
         .with("wal-1000000.log", log_of({{{"k", "newest frozen"}, {"n", "1"}}}))
-        .with("wal-000009.log", log_of({{{"k", "nine"}, {"m", "nine"}}}))
+        .with("wal-999998.log", log_of({{{"k", "oldest"}, {"m", "oldest"}}}))
         .with("wal-999999.log", log_of({{{"k", "older"}, {"m", "older"}}}))
         .with("wal.log", log_of({{{"n", "active"}}}));
     entry_map expected{{"k", "newest frozen"}, {"m", "older"}, {"n", "active"}, {"t", "table"}};
@@ -81,17 +82,17 @@ TEST_CASE("recovery: frozen logs are replayed in ascending order and become a ta
     CHECK(contents_of(directory.open()) == expected);
 }
 
-TEST_CASE("recovery: frozen logs without operations go when the next table is written") {
+TEST_CASE("recovery: frozen logs without operations are removed without a table") {
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal-000001.log", "").with("wal-000002.log", log_of({{}}));
     auto db = directory.open();
     CHECK(contents_of(db).empty());
     must(db.put("a", "1"));
     must(db.flush());
-    CHECK(directory.names() == names{"MANIFEST", "sst-000001.sst"});
+    CHECK(directory.names() == name_list{"MANIFEST", "sst-000001.sst"});
 }
 
-TEST_CASE("recovery: a torn tail of the active log is cut and what follows is written behind the intact records") {
+TEST_CASE("recovery: a torn end of the active log is dropped and the next write follows the intact records") {
     const auto intact = log_of({{{"a", "1"}}, {{"b", "2"}}});
     const auto third = log_of({{{"c", "3"}}});
     for (std::size_t kept = 0; kept <= third.size(); ++kept) {
@@ -109,7 +110,7 @@ TEST_CASE("recovery: a torn tail of the active log is cut and what follows is wr
     }
 }
 
-TEST_CASE("recovery: an open that is followed by no write leaves log and tables as they are") {
+TEST_CASE("recovery: an open without a later write leaves log and tables unchanged") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 1\n")
         .with("sst-000001.sst", table_of({{"a", "1"}}))
@@ -123,7 +124,7 @@ TEST_CASE("recovery: an open that is followed by no write leaves log and tables 
     CHECK(directory.files() == before);
 }
 
-TEST_CASE("recovery: a log with a tail of zeros ends cleanly") {
+TEST_CASE("recovery: a log that ends in zeros ends cleanly") {
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal.log", log_of({{{"a", "1"}}}) + lsm::bytes(1000, '\0'));
     auto db = directory.open();
@@ -133,7 +134,7 @@ TEST_CASE("recovery: a log with a tail of zeros ends cleanly") {
     CHECK(directory.files().at("wal.log") == log_of({{{"a", "1"}}, {{"b", "2"}}}));
 }
 
-TEST_CASE("recovery: damage in front of intact records is refused with the file and offset") {
+TEST_CASE("recovery: damage before intact records is refused with file and offset") {
     auto log = log_of({{{"a", "1"}}, {{"b", "2"}}, {{"c", "3"}}});
     const auto second = log_of({{{"a", "1"}}}).size();
     log[second + 12] = '\x55';
@@ -146,7 +147,7 @@ TEST_CASE("recovery: damage in front of intact records is refused with the file 
     CHECK(directory.files() == before);
 }
 
-TEST_CASE("recovery: a frozen log has no excuse for a torn tail") {
+TEST_CASE("recovery: a torn end of a frozen log is damage") {
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal-000001.log", log_of({{{"a", "1"}}}) + "torn");
     const auto before = directory.files();
@@ -156,13 +157,13 @@ TEST_CASE("recovery: a frozen log has no excuse for a torn tail") {
     CHECK(directory.files() == before);
 }
 
-TEST_CASE("recovery: a record with a good checksum around no batch is damage") {
+TEST_CASE("recovery: a record whose checksum matches but whose payload is not a batch is damage") {
     memory_directory directory;
-    directory.with("MANIFEST", "").with("wal.log", log_of({{{"a", "1"}}}) + log_record("rubbish"));
+    directory.with("MANIFEST", "").with("wal.log", log_of({{{"a", "1"}}}) + raw_log_record("rubbish"));
     CHECK(must_fail(directory.try_open()).code == errc::corruption);
 }
 
-TEST_CASE("recovery: no torn tail is let pass when every defect is an error") {
+TEST_CASE("recovery: with absolute a torn end is an error and zeros are not") {
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal.log", log_of({{{"a", "1"}}}) + "torn");
     CHECK(must_fail(directory.try_open({.wal_recovery = recovery::absolute})).code == errc::corruption);
@@ -170,7 +171,7 @@ TEST_CASE("recovery: no torn tail is let pass when every defect is an error") {
     CHECK(directory.try_open({.wal_recovery = recovery::absolute}));
 }
 
-TEST_CASE("recovery: to a point in time keeps what it cuts and opens cleanly afterwards") {
+TEST_CASE("recovery: point_in_time keeps what it cuts and the next open is clean") {
     const auto first = log_of({{{"a", "1"}}}), second = log_of({{{"b", "2"}}}), third = log_of({{{"c", "3"}}});
     auto damaged = second;
     damaged.back() = 'X';
@@ -182,20 +183,20 @@ TEST_CASE("recovery: to a point in time keeps what it cuts and opens cleanly aft
         CHECK(db.recovered().records == 1);
         CHECK(db.recovered().cut_bytes == damaged.size() + third.size());
     }
-    CHECK(directory.names() == names{"MANIFEST", "cut-000001.log", "sst-000001.sst"});
+    CHECK(directory.names() == name_list{"MANIFEST", "cut-000001.log", "sst-000001.sst"});
     CHECK(directory.files().at("cut-000001.log") == damaged + third);
     CHECK(entries_in(directory.table("sst-000001.sst")) == entry_map{{"a", "1"}});
     CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}});
 }
 
-TEST_CASE("recovery: to a point in time leaves out whole logs behind the defect") {
+TEST_CASE("recovery: point_in_time leaves out the whole logs after the defect") {
     const auto frozen = log_of({{{"a", "1"}}}), active = log_of({{{"b", "2"}}, {{"c", "3"}}});
     memory_directory directory;
     directory.with("MANIFEST", "")
         .with("wal-000001.log", frozen + "torn")
         .with("wal-000002.log", log_of({{{"d", "4"}}}))
         .with("wal.log", active)
-        .with("cut-000007.log", "of another time");
+        .with("cut-000007.log", "from an earlier open");
     {
         auto db = directory.open({.wal_recovery = recovery::point_in_time});
         CHECK(contents_of(db) == entry_map{{"a", "1"}});
@@ -203,12 +204,12 @@ TEST_CASE("recovery: to a point in time leaves out whole logs behind the defect"
     }
     const auto files = directory.files();
     CHECK(files.at("cut-000008.log") == "torn" + log_of({{{"d", "4"}}}) + active);
-    CHECK(files.at("cut-000007.log") == "of another time");
+    CHECK(files.at("cut-000007.log") == "from an earlier open");
     CHECK(files.at("wal.log") == log_of({{{"e", "5"}}}));
     CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}, {"e", "5"}});
 }
 
-TEST_CASE("recovery: salvage reads every intact record and keeps the rest") {
+TEST_CASE("recovery: salvage replays every intact record and keeps the rest") {
     const auto first = log_of({{{"a", "1"}}}), second = log_of({{{"b", "2"}}}), third = log_of({{{"c", "3"}}});
     auto damaged = second;
     damaged.back() = 'X';
@@ -222,12 +223,12 @@ TEST_CASE("recovery: salvage reads every intact record and keeps the rest") {
         CHECK(db.recovered().records == 3);
         CHECK(db.recovered().cut_bytes == 4 + damaged.size() + 4);
     }
-    CHECK(directory.names() == names{"MANIFEST", "cut-000001.log", "sst-000001.sst", "sst-000002.sst"});
+    CHECK(directory.names() == name_list{"MANIFEST", "cut-000001.log", "sst-000001.sst", "sst-000002.sst"});
     CHECK(directory.files().at("cut-000001.log") == "junk" + damaged + "torn");
     CHECK(contents_of(directory.open()) == entry_map{{"a", "1"}, {"c", "3"}});
 }
 
-TEST_CASE("recovery: a log that is cut as a whole is kept as a whole") {
+TEST_CASE("recovery: a log that is cut whole is kept whole") {
     const auto mode = GENERATE(recovery::point_in_time, recovery::salvage);
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal.log", "nothing but rubbish");
@@ -236,7 +237,7 @@ TEST_CASE("recovery: a log that is cut as a whole is kept as a whole") {
     CHECK(contents_of(directory.open()).empty());
 }
 
-TEST_CASE("recovery: modes that may cut change nothing where nothing is to be cut") {
+TEST_CASE("recovery: no mode changes an intact log") {
     const auto mode = GENERATE(recovery::strict_tail, recovery::absolute, recovery::point_in_time, recovery::salvage);
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal.log", log_of({{{"a", "1"}}, {{"b", "2"}}}));
@@ -245,7 +246,7 @@ TEST_CASE("recovery: modes that may cut change nothing where nothing is to be cu
     CHECK(directory.files() == before);
 }
 
-TEST_CASE("recovery: without sync a log is read to a point in time unless asked otherwise") {
+TEST_CASE("recovery: without sync the default mode is point_in_time") {
     auto log = log_of({{{"a", "1"}}, {{"b", "2"}}, {{"c", "3"}}});
     log[log_of({{{"a", "1"}}}).size() + 12] = '\x55';
     memory_directory directory;
@@ -268,7 +269,7 @@ TEST_CASE("recovery: a batch is replayed whole or not at all") {
     }
 }
 
-TEST_CASE("recovery: what is cut from a frozen log alone is kept and leaves nothing behind in memory") {
+TEST_CASE("recovery: a piece cut from a frozen log is kept and its records are flushed at open") {
     const auto mode = GENERATE(recovery::point_in_time, recovery::salvage);
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal-000001.log", log_of({{{"a", "1"}}}) + "torn");
@@ -278,11 +279,11 @@ TEST_CASE("recovery: what is cut from a frozen log alone is kept and leaves noth
         must(db.flush());
         CHECK(db.stats().flushes == 1);
     }
-    CHECK(directory.names() == names{"MANIFEST", "cut-000001.log", "sst-000001.sst"});
+    CHECK(directory.names() == name_list{"MANIFEST", "cut-000001.log", "sst-000001.sst"});
     CHECK(directory.files().at("cut-000001.log") == "torn");
 }
 
-TEST_CASE("recovery: an open for which no number is left changes nothing") {
+TEST_CASE("recovery: an open for which no file number is left changes nothing") {
     const auto mode = GENERATE(recovery::point_in_time, recovery::salvage);
     const auto frozen = log_of({{{"a", "1"}}}), last = log_of({{{"b", "2"}}});
     memory_directory directory;
@@ -304,7 +305,7 @@ TEST_CASE("recovery: an open for which no number is left changes nothing") {
         directory.with("cut-9223372036854775807.log", "theirs").with("wal.log", last + "torn");
         named = "db/cut-9223372036854775807.log: ";
     }
-    SECTION("for what is cut, without a MANIFEST") {
+    SECTION("for what is cut without a MANIFEST") {
         must(directory.fs.remove("db/MANIFEST"));
         directory.with("cut-9223372036854775807.log", "theirs").with("wal.log", last + "torn");
         named = "db/cut-9223372036854775807.log: ";
@@ -316,7 +317,7 @@ TEST_CASE("recovery: an open for which no number is left changes nothing") {
     CHECK(directory.files() == before);
 }
 
-TEST_CASE("recovery: the last numbers there are do no harm where no further one is needed") {
+TEST_CASE("recovery: the largest numbers are usable if no further one is needed") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 9223372036854775806\n")
         .with("sst-9223372036854775806.sst", table_of({{"t", "0"}}))
@@ -330,14 +331,14 @@ TEST_CASE("recovery: the last numbers there are do no harm where no further one 
     CHECK(must_fail(db.flush()).code == errc::too_large);
     must(db.close());
     CHECK(directory.files().at("cut-9223372036854775807.log") == "theirs");
-    // The memtable that could not become a table is a frozen log now, and next time there is no id for it.
+    // The memtable that could not be flushed is a frozen log now, for which the next open has no id.
     const auto before = directory.files();
     CHECK(must_fail(directory.try_open()).what == "db: too_large: no table id is left up to 2^63-1");
     CHECK(directory.files() == before);
     CHECK(contents_of(directory.open({.read_only = true})).size() == 4);
 }
 
-TEST_CASE("recovery: a compaction for which no number is left changes nothing") {
+TEST_CASE("recovery: a compaction for which no table id is left changes nothing") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 9223372036854775807\nL0 9223372036854775806\n")
         .with("sst-9223372036854775807.sst", table_of({{"a", "2"}}))

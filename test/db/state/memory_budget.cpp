@@ -9,7 +9,8 @@
 #include <lsm/db/db.hpp>
 
 #include "support/allocators.hpp"
-#include "support/engines.hpp"
+#include "support/catch.hpp"
+#include "support/databases.hpp"
 
 namespace {
 

@@ -6,6 +6,7 @@
 
 #include <lsm/db/write/write_queue.hpp>
 
+#include "support/catch.hpp"
 #include "support/results.hpp"
 #include "support/threads.hpp"
 

@@ -2,15 +2,16 @@
 
 #include <optional>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
 
 namespace {
 
 using namespace lsm::test;
 
-// A database whose entries are spread over two tables and the memtable.
-lsm::db spread_out(memory_directory& directory, const lsm::options& how = {}) {
-    auto db = directory.open(how);
+// A database with entries in two tables and the memtable.
+lsm::db spread_out(memory_directory& directory, const lsm::options& opts = {}) {
+    auto db = directory.open(opts);
     must(db.put("a", "1"));
     must(db.put("b", "old"));
     must(db.flush());
@@ -26,7 +27,7 @@ const entry_list all_of_it{{"b", "2"}, {"c", "3"}, {"d", "4"}};
 
 }  // namespace
 
-TEST_CASE("db cursors: later writes and flushes do not show") {
+TEST_CASE("db cursors: later writes and flushes are not visible") {
     memory_directory directory;
     auto db = spread_out(directory);
     auto forward = db.scan();
@@ -54,7 +55,7 @@ TEST_CASE("db cursors: later writes and flushes do not show") {
               {"a", "again"}, {"b", "overwritten"}, {"bb", "between"}, {"d", "in the next memtable"}, {"z", "last"}});
 }
 
-TEST_CASE("db cursors: every moment of a history stays as it was") {
+TEST_CASE("db cursors: a cursor from any moment of a history keeps the contents of that moment") {
     memory_directory directory;
     auto db = directory.open({.write_buffer_bytes = 3000});
     std::vector<std::pair<lsm::db::cursor, entry_map>> moments;
@@ -74,7 +75,7 @@ TEST_CASE("db cursors: every moment of a history stays as it was") {
     for (auto& [at, expected] : moments) CHECK(walk(at) == list_of(expected));
 }
 
-TEST_CASE("db cursors: they outlive the db and read tables that were not read yet") {
+TEST_CASE("db cursors: a cursor outlives the db and then reads tables for the first time") {
     memory_directory directory;
     std::optional<lsm::db::cursor> at;
     {
@@ -86,7 +87,7 @@ TEST_CASE("db cursors: they outlive the db and read tables that were not read ye
     CHECK(at->key() == "c");
 }
 
-TEST_CASE("db cursors: they outlive a close and a moved db") {
+TEST_CASE("db cursors: a cursor outlives a close and a move of the db") {
     memory_directory directory;
     auto db = spread_out(directory);
     auto at = db.scan();
@@ -97,7 +98,7 @@ TEST_CASE("db cursors: they outlive a close and a moved db") {
     CHECK(walk(later) == all_of_it);
 }
 
-TEST_CASE("db cursors: a moved one goes on where it stood") {
+TEST_CASE("db cursors: a moved cursor continues at its position") {
     memory_directory directory;
     auto db = spread_out(directory);
     auto at = db.scan();
@@ -112,8 +113,8 @@ TEST_CASE("db cursors: a moved one goes on where it stood") {
     CHECK(walk(at) == all_of_it);
 }
 
-TEST_CASE("db cursors: they may seek what they stand on says") {
-    // Keys lead to keys of other blocks and other tables, and nothing but the cursor holds the blocks.
+TEST_CASE("db cursors: seek accepts a view of the value that the cursor stands on") {
+    // Each value is a key in another block or table, and only the cursor holds the blocks.
     const auto name = [](int i) { return "a key that is too long for a small string " + std::to_string(100 + i); };
     memory_directory directory;
     auto db = directory.open({.block_cache_bytes = 0, .block_bytes = 100});

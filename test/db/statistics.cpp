@@ -11,45 +11,37 @@
 
 #include <lsm/db/db.hpp>
 
-#include "support/engines.hpp"
-#include "support/forwarding_file_system.hpp"
+#include "support/catch.hpp"
+#include "support/databases.hpp"
+#include "support/hooked_file_system.hpp"
+#include "support/recording_file_system.hpp"
 #include "support/seed.hpp"
-#include "support/watched_file_system.hpp"
 
 namespace {
 
 using namespace lsm::test;
 using lsm::compaction_style;
 
-/// Counts what is written to logs and tables, and synced.
-class counting_file_system final : public forwarding_file_system {
+/// Counts the bytes written to logs and tables, and the syncs of logs.
+class counting_file_system final : public hooked_file_system {
 public:
-    using forwarding_file_system::forwarding_file_system;
+    explicit counting_file_system(lsm::io::file_system& inner) : hooked_file_system(inner) {}
     std::uint64_t log_bytes = 0;
     std::uint64_t table_bytes = 0;
     std::uint64_t log_syncs = 0;
 
-    lsm::result<handle> open(std::string_view path, lsm::io::open_mode mode) override {
-        auto opened = forwarding_file_system::open(path, mode);
-        if (opened) names_[*opened] = path;
-        return opened;
-    }
     lsm::result<std::size_t> write_at(handle file, std::uint64_t offset, lsm::bytes_view data) override {
-        if (is_log(file)) log_bytes += data.size();
-        if (names_[file].find("/sst-") != std::string::npos) table_bytes += data.size();
-        return forwarding_file_system::write_at(file, offset, data);
+        if (is_log(name(file))) log_bytes += data.size();
+        if (is_table(name(file))) table_bytes += data.size();
+        return hooked_file_system::write_at(file, offset, data);
     }
     lsm::result<void> sync_data(handle file) override {
-        if (is_log(file)) ++log_syncs;
-        return forwarding_file_system::sync_data(file);
+        if (is_log(name(file))) ++log_syncs;
+        return hooked_file_system::sync_data(file);
     }
-
-private:
-    bool is_log(handle file) { return names_[file].ends_with("wal.log"); }
-    std::map<handle, std::string> names_;
 };
 
-// What `percent` of the sorted values are not above.
+// The smallest of the values that at least `percent` percent of them do not exceed.
 std::uint64_t percentile(const std::vector<std::uint64_t>& sorted, std::size_t percent) {
     return sorted[(sorted.size() * percent + 99) / 100 - 1];
 }
@@ -108,13 +100,13 @@ TEST_CASE("stats: writes and reads are counted") {
     CHECK_FALSE(stats.trouble);
 }
 
-TEST_CASE("stats: writes that are refused do not count as written") {
+TEST_CASE("stats: refused writes do not count as written") {
     lsm::io::memory_file_system memory;
-    watched_file_system fs(memory);
+    recording_file_system fs(memory);
     auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
     must(db.put("a", "1"));
     const auto before = db.stats();
-    fs.fault = [](std::size_t, const std::string& call) { return call == "write db/wal.log" ? ENOSPC : 0; };
+    fs.fault = [](std::string_view call) { return call == "write db/wal.log" ? ENOSPC : 0; };
     CHECK_FALSE(db.put("b", "2"));
     const auto stats = db.stats();
     CHECK(stats.writes == before.writes);
@@ -123,7 +115,7 @@ TEST_CASE("stats: writes that are refused do not count as written") {
     CHECK(stats.log_bytes == before.log_bytes);
 }
 
-TEST_CASE("stats: write amplification is what was really written for each byte of the user") {
+TEST_CASE("stats: write amplification is the bytes written to the disk per byte of the user") {
     const auto style = GENERATE(compaction_style::leveled, compaction_style::size_tiered, compaction_style::none);
     lsm::io::memory_file_system memory;
     counting_file_system fs(memory);
@@ -142,7 +134,7 @@ TEST_CASE("stats: write amplification is what was really written for each byte o
     CHECK(stats.compaction_bytes_read > 0);
 }
 
-TEST_CASE("stats: percentiles of a latency are exact to an eighth") {
+TEST_CASE("stats: latency percentiles are at most one eighth too high") {
     const auto seed = seed_or(72);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);
@@ -160,8 +152,9 @@ TEST_CASE("stats: percentiles of a latency are exact to an eighth") {
         const auto summary = histogram.summary();
         CHECK(summary.count == sorted.size());
         CHECK(summary.longest == sorted.back());
-        const std::pair<std::uint64_t, std::size_t> told[] = {{summary.p50, 50}, {summary.p95, 95}, {summary.p99, 99}};
-        for (const auto& [value, percent] : told) {
+        const std::pair<std::uint64_t, std::size_t> reported[] = {
+            {summary.p50, 50}, {summary.p95, 95}, {summary.p99, 99}};
+        for (const auto& [value, percent] : reported) {
             const auto exact = percentile(sorted, percent);
             CHECK(value >= exact);
             CHECK(value - exact <= exact / 8);
@@ -169,7 +162,7 @@ TEST_CASE("stats: percentiles of a latency are exact to an eighth") {
     }
 }
 
-TEST_CASE("stats: levels and memory are those of the tables") {
+TEST_CASE("stats: levels and memory agree with the live tables") {
     memory_directory directory;
     auto db = must(lsm::db::open("db", tiny(compaction_style::leveled, {.file_system = &directory.fs})));
     random_writes(seed_or(73)).write_to(db, 600);
@@ -188,7 +181,7 @@ TEST_CASE("stats: levels and memory are those of the tables") {
     CHECK(stats.pins.empty());
 }
 
-TEST_CASE("listener: flushes and compactions are told as they were") {
+TEST_CASE("listener: the events of flushes and compactions agree with stats and the live tables") {
     memory_directory directory;
     event_log events;
     auto db =
@@ -201,17 +194,17 @@ TEST_CASE("listener: flushes and compactions are told as they were") {
     CHECK(events.failures.empty());
     CHECK(events.stalls.size() == stats.stalls);
     std::uint64_t flushed = 0, read = 0, written = 0;
-    std::map<std::uint64_t, int> there;
+    std::map<std::uint64_t, int> level_of;  // the live tables, by the events
     for (const auto& e : events.flushes) {
         flushed += e.file_bytes;
-        CHECK(there.emplace(e.table_id, 0).second);
+        CHECK(level_of.emplace(e.table_id, 0).second);
     }
     for (const auto& e : events.compactions) {
         read += e.bytes_read;
         written += e.bytes_written;
         CHECK_FALSE(e.inputs.empty());
-        for (const auto id : e.inputs) CHECK(there.erase(id) == 1);
-        for (const auto id : e.outputs) there[id] = e.output_level;
+        for (const auto id : e.inputs) CHECK(level_of.erase(id) == 1);
+        for (const auto id : e.outputs) level_of[id] = e.output_level;
         if (e.inputs == e.outputs) CHECK(e.bytes_written == 0);
     }
     CHECK(flushed == stats.flush_bytes);
@@ -219,10 +212,10 @@ TEST_CASE("listener: flushes and compactions are told as they were") {
     CHECK(written == stats.compaction_bytes);
     std::map<std::uint64_t, int> live;
     for (const auto& t : db.live_tables()) live[t.id] = t.level;
-    CHECK(there == live);
+    CHECK(level_of == live);
 }
 
-TEST_CASE("listener: one may read the database that tells it") {
+TEST_CASE("listener: a listener may read the database that calls it") {
     struct reader final : lsm::event_listener {
         void flushed(const lsm::flush_event&) noexcept override { look(); }
         void compacted(const lsm::compaction_event&) noexcept override { look(); }
@@ -245,14 +238,14 @@ TEST_CASE("listener: one may read the database that tells it") {
     CHECK(contents_of(db) == writes.model);
 }
 
-TEST_CASE("listener: stalls are told and counted") {
+TEST_CASE("listener: stalls are reported and counted") {
     memory_directory directory;
     event_log events;
-    lsm::options how{.write_buffer_bytes = 20'000, .listener = &events, .file_system = &directory.fs};
-    how.compaction.level0_trigger = 100;
-    how.compaction.level0_slowdown = 1;
-    how.compaction.level0_stop = 2;
-    auto db = must(lsm::db::open("db", how));
+    const lsm::options opts{.write_buffer_bytes = 20'000,
+                            .compaction = {.level0_trigger = 100, .level0_slowdown = 1, .level0_stop = 2},
+                            .listener = &events,
+                            .file_system = &directory.fs};
+    auto db = must(lsm::db::open("db", opts));
     for (int i = 0; i < 12 || (i < 1000 && db.stats().stalls == 0); ++i)
         must(db.put("key" + std::to_string(i), lsm::bytes(10'000, 'v'), {.sync = false}));
     must(db.close());

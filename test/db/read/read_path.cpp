@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
-#include "support/engines.hpp"
 #include "support/files.hpp"
 #include "support/recording_file_system.hpp"
 
@@ -15,7 +15,7 @@ using namespace lsm::test;
 
 std::string key(int i) { return "key" + std::to_string(10'000 + i); }
 
-// `tables` tables of ten keys each, not one of which overlaps another.
+// Writes `tables` tables of ten keys each, none of which overlaps another.
 void fill(lsm::db& db, int tables) {
     for (int i = 0; i < 10 * tables; ++i) {
         must(db.put(key(i), "value " + std::to_string(i)));
@@ -23,6 +23,7 @@ void fill(lsm::db& db, int tables) {
     }
 }
 
+// Checks what fill() has written, by gets and by a scan.
 void check_filled(const lsm::db& db, int tables) {
     auto at = db.scan();
     for (int i = 0; i < 10 * tables; ++i, at.next()) {
@@ -36,7 +37,7 @@ void check_filled(const lsm::db& db, int tables) {
 
 }  // namespace
 
-TEST_CASE("db get_view: shows the value where it is, in a memtable or a table, and what is not there") {
+TEST_CASE("db get_view: returns values in memtables and tables and nothing for missing keys") {
     memory_directory directory;
     auto db = directory.open({.block_cache_bytes = GENERATE(std::size_t{0}, std::size_t{1} << 20)});
     must(db.put("gone", "1"));
@@ -49,13 +50,13 @@ TEST_CASE("db get_view: shows the value where it is, in a memtable or a table, a
     CHECK_FALSE(must(db.get_view("gone")));
     CHECK_FALSE(must(db.get_view("never")));
 
-    const auto then = must(db.snapshot());
+    const auto snapshot = must(db.snapshot());
     must(db.put("table", "overwritten"));
-    CHECK(**must(db.get_view("table", {.at = &then})) == "in a table");
+    CHECK(**must(db.get_view("table", {.at = &snapshot})) == "in a table");
     CHECK(**must(db.get_view("table")) == "overwritten");
 }
 
-TEST_CASE("db get_view: what it shows stays through flushes, compactions and the end of the database") {
+TEST_CASE("db get_view: the view outlives flushes and compactions and the database") {
     memory_directory directory;
     std::optional<lsm::db> db = directory.open({.block_cache_bytes = 0});
     must(db->put("a", "one"));
@@ -80,11 +81,11 @@ TEST_CASE("db reads: tables beyond max_open_files are opened for each read") {
     lsm::io::memory_file_system inner;
     recording_file_system fs(inner);
     auto db = must(lsm::db::open("db", plain({.block_cache_bytes = 0, .max_open_files = 3, .file_system = &fs})));
-    const auto at_first = fs.open_files();
+    const auto without_tables = fs.open_files();
     fill(db, 20);
-    CHECK(fs.open_files() <= at_first + 3);
+    CHECK(fs.open_files() <= without_tables + 3);
     check_filled(db, 20);
-    CHECK(fs.open_files() <= at_first + 3);
+    CHECK(fs.open_files() <= without_tables + 3);
 
     auto before = db.scan();
     must(db.compact());
@@ -95,14 +96,14 @@ TEST_CASE("db reads: tables beyond max_open_files are opened for each read") {
     CHECK(seen == 200);
 }
 
-TEST_CASE("db reads: a cursor outlives its database with more tables than files may be open") {
+TEST_CASE("db reads: a cursor over more tables than may be open outlives its database") {
     memory_directory directory;
-    const lsm::options how{.block_cache_bytes = 0, .max_open_files = 0};
-    std::optional<lsm::db> db = directory.open(how);
+    const lsm::options opts{.block_cache_bytes = 0, .max_open_files = 0};
+    std::optional<lsm::db> db = directory.open(opts);
     fill(*db, 20);
     auto at = db->scan();
     db.reset();
-    auto again = directory.open(how);
+    auto again = directory.open(opts);
     must(again.compact());
     int seen = 0;
     for (; at.valid(); at.next()) ++seen;
@@ -110,11 +111,11 @@ TEST_CASE("db reads: a cursor outlives its database with more tables than files 
     CHECK(seen == 200);
 }
 
-TEST_CASE("db reads: through memory maps they are the same, and no file stays open for them") {
+TEST_CASE("db reads: reads through memory maps return the same and outlive the database") {
     const scratch_directory scratch;
-    lsm::options how = plain({.map_tables = true});
-    how.block_cache_bytes = GENERATE(std::size_t{0}, std::size_t{1} << 20);
-    std::optional<lsm::db> db = must(lsm::db::open(scratch / "db", how));
+    const lsm::options opts =
+        plain({.block_cache_bytes = GENERATE(std::size_t{0}, std::size_t{1} << 20), .map_tables = true});
+    std::optional<lsm::db> db = must(lsm::db::open(scratch / "db", opts));
     fill(*db, 20);
     check_filled(*db, 20);
     const auto value = must(db->get_view(key(42)));
@@ -128,7 +129,7 @@ TEST_CASE("db reads: through memory maps they are the same, and no file stays op
     CHECK(seen == 200);
 }
 
-TEST_CASE("db reads: a flipped bit in a block is told by a get, whether the block is kept or not") {
+TEST_CASE("db reads: a flipped bit in a block is an error with and without a block cache") {
     memory_directory directory;
     {
         auto db = directory.open();
@@ -139,8 +140,7 @@ TEST_CASE("db reads: a flipped bit in a block is told by a get, whether the bloc
     lsm::bytes table = read_file(directory.fs, "db/sst-000001.sst");
     auto& damaged = table[table.find(key(50)) + 10];
     damaged = static_cast<char>(damaged ^ 1);
-    must(directory.fs.remove("db/sst-000001.sst"));
-    write_file(directory.fs, "db/sst-000001.sst", table);
+    directory.with("sst-000001.sst", table);
     auto db = directory.open({.block_cache_bytes = GENERATE(std::size_t{0}, std::size_t{1} << 20)});
     CHECK(must_fail(db.get(key(50))).code == lsm::errc::bad_checksum);
     CHECK(must_fail(db.get_view(key(50))).what.find("db/sst-000001.sst: offset ") == 0);
@@ -148,7 +148,7 @@ TEST_CASE("db reads: a flipped bit in a block is told by a get, whether the bloc
     CHECK(must(db.get(key(50), {.verify_checksums = false}))->size() == 5);
 }
 
-TEST_CASE("db reads: tombstones that cursors pass over are counted") {
+TEST_CASE("db reads: tombstones that cursors skip are counted") {
     memory_directory directory;
     auto db = directory.open();
     for (int i = 0; i < 100; ++i) must(db.put(key(i), "value"));
@@ -159,17 +159,17 @@ TEST_CASE("db reads: tombstones that cursors pass over are counted") {
     CHECK(db.stats().tombstones_skipped == 50);
 }
 
-TEST_CASE("db reads: what was read without its checksum does not stay for those who want it verified") {
+TEST_CASE("db reads: a block read without its checksum is not cached for reads that verify") {
     memory_directory directory;
-    const lsm::options how{.block_cache_bytes = 1 << 20};
+    const lsm::options opts{.block_cache_bytes = 1 << 20};
     {
-        auto db = directory.open(how);
+        auto db = directory.open(opts);
         must(db.put("a", "one value"));
         must(db.flush());
     }
     auto table = directory.files().at("sst-000001.sst");
     table[table.find("one value")] = 'O';
-    auto db = directory.with("sst-000001.sst", table).open(how);
+    auto db = directory.with("sst-000001.sst", table).open(opts);
     for (int i = 0; i < 3; ++i) {
         CHECK(must_fail(db.get("a")).code == lsm::errc::bad_checksum);
         CHECK(must(db.get("a", {.verify_checksums = false})) == "One value");

@@ -3,8 +3,9 @@
 #include <cerrno>
 #include <utility>
 
+#include "support/catch.hpp"
 #include "support/databases.hpp"
-#include "support/watched_file_system.hpp"
+#include "support/recording_file_system.hpp"
 
 namespace {
 
@@ -13,7 +14,7 @@ using lsm::errc;
 
 }  // namespace
 
-TEST_CASE("levels: a key is decided by the newest place that has it") {
+TEST_CASE("levels: the newest place that has a key decides") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 4\nL0 9\nL1 1\nL1 7\nL2 8\nL6 2\n")
         .with("sst-000004.sst", table_of({{"b", "L0 newest"}, {"d", deleted}}))
@@ -38,14 +39,14 @@ TEST_CASE("levels: a key is decided by the newest place that has it") {
     for (const auto& table : db.live_tables()) tables.emplace_back(table.level, table.id);
     CHECK(tables == std::vector<std::pair<int, std::uint64_t>>{{0, 4}, {0, 9}, {1, 1}, {1, 7}, {2, 8}, {6, 2}});
 
-    // The next table is the newest of level 0, and its id is above all that there were.
+    // The next table is the newest of level 0, and its id is above all others.
     must(db.flush());
     CHECK(directory.files().at("MANIFEST") == "L0 10\nL0 4\nL0 9\nL1 1\nL1 7\nL2 8\nL6 2\n");
     CHECK(contents_of(db) == expected);
-    CHECK(contents_of(db) == expected);
+    CHECK(contents_of(db) == expected);  // from cached blocks
 }
 
-TEST_CASE("levels: a table without entries does no harm on any level") {
+TEST_CASE("levels: a table without entries is harmless on any level") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 1\nL1 2\nL1 3\nL1 4\n")
         .with("sst-000001.sst", table_of({}))
@@ -58,7 +59,7 @@ TEST_CASE("levels: a table without entries does no harm on any level") {
     CHECK(value_in(db, "b") == deleted);
 }
 
-TEST_CASE("levels: a new id is above those that are listed or lie on the disk") {
+TEST_CASE("levels: a new id is above every id in MANIFEST and on the disk") {
     const std::string left_over = GENERATE(as<std::string>(), "sst-000041.sst", "sst-000041.sst.tmp");
     memory_directory directory;
     directory.with("MANIFEST", "L0 5\n").with("sst-000005.sst", table_of({{"a", "1"}})).with(left_over, "rubbish");
@@ -71,7 +72,7 @@ TEST_CASE("levels: a new id is above those that are listed or lie on the disk") 
     CHECK(directory.files().at("MANIFEST") == "L0 43\nL0 42\nL0 5\n");
 }
 
-TEST_CASE("levels: names that only look like tables do not count as ids") {
+TEST_CASE("levels: names that only resemble table names do not count as ids") {
     memory_directory directory;
     directory.with("MANIFEST", "").with("sst-0000050.sst", "").with("sst-60.sst", "").with("sst-000070.sst.bak", "");
     auto db = directory.open();
@@ -80,7 +81,7 @@ TEST_CASE("levels: names that only look like tables do not count as ids") {
     CHECK(directory.files().at("MANIFEST") == "L0 1\n");
 }
 
-TEST_CASE("levels: ids go up to 2^63-1 and end there") {
+TEST_CASE("levels: the largest id is 2^63-1 and a flush beyond it fails") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 9223372036854775806\n").with("sst-9223372036854775806.sst", table_of({{"a", "1"}}));
     auto db = directory.open();
@@ -97,7 +98,7 @@ TEST_CASE("levels: ids go up to 2^63-1 and end there") {
     const entry_map all{{"a", "1"}, {"b", "2"}, {"c", "3"}, {"d", "4"}};
     CHECK(contents_of(db) == all);
     must(db.close());
-    // What is frozen would have to become a table; it can still be read.
+    // An open for writing would have to write the frozen log to a table; an open for reading needs no id.
     CHECK(must_fail(directory.try_open()).code == errc::too_large);
     CHECK(directory.files() == expected);
     CHECK(contents_of(directory.open({.read_only = true})) == all);
@@ -115,12 +116,12 @@ TEST_CASE("levels: ids of seven digits and more have no padding") {
     CHECK(contents_of(directory.open()) == entry_map{{"a", "2"}});
 }
 
-TEST_CASE("levels: a log never freezes under a number that is none") {
+TEST_CASE("levels: a log is never frozen with a number beyond the largest one") {
     memory_directory directory;
     directory.with("MANIFEST", "").with("wal-9223372036854775807.log", log_of({{{"a", "1"}}}));
-    watched_file_system fs(directory.fs);
+    recording_file_system fs(directory.fs);
     auto db = must(lsm::db::open("db", plain({.file_system = &fs})));
-    fs.fault = [](std::size_t, const std::string& call) { return call.ends_with(".sst.tmp") ? ENOSPC : 0; };
+    fs.fault = [](std::string_view call) { return call.ends_with(".sst.tmp") ? ENOSPC : 0; };
     must(db.put("b", "2"));
     CHECK_FALSE(db.flush());
     fs.fault = nullptr;
