@@ -17,24 +17,24 @@ TEST_CASE("recovery: leftovers are removed and files with foreign names are left
     memory_directory directory;
     directory.with("MANIFEST", "L0 3\n").with("sst-000003.sst", table_of({{"a", "1"}}));
     const name_list foreign{"MANIFEST.bak",
-                       "MANIFEST.tmp.tmp",
-                       "cut-000001.log",
-                       "cut-1.log",
-                       "notes.txt",
-                       "sst-0000001.sst",
-                       "sst-000000.sst",
-                       "sst-000002.sst.bak",
-                       "sst-1.sst",
-                       "sst-1.sst.tmp",
-                       "sst-00000a.sst",
-                       "sst--00001.sst",
-                       "sst-9223372036854775808.sst",
-                       "sst-.sst",
-                       "wal-1.log",
-                       "wal-0000001.log",
-                       "wal.log.tmp2",
-                       "x.tmp",
-                       "lock"};
+                            "MANIFEST.tmp.tmp",
+                            "cut-000001.log",
+                            "cut-1.log",
+                            "notes.txt",
+                            "sst-0000001.sst",
+                            "sst-000000.sst",
+                            "sst-000002.sst.bak",
+                            "sst-1.sst",
+                            "sst-1.sst.tmp",
+                            "sst-00000a.sst",
+                            "sst--00001.sst",
+                            "sst-9223372036854775808.sst",
+                            "sst-.sst",
+                            "wal-1.log",
+                            "wal-0000001.log",
+                            "wal.log.tmp2",
+                            "x.tmp",
+                            "lock"};
     for (const auto& name : foreign) directory.with(name, "theirs");
     const name_list leftovers{"MANIFEST.tmp", "sst-000001.sst", "sst-000009.sst.tmp", "sst-1000000.sst", "wal.log.tmp"};
     for (const auto& name : leftovers) directory.with(name, "rubbish");

@@ -22,7 +22,7 @@ namespace {
 using alloc = std::allocator<std::byte>;
 using core = lsm::detail::memtable_core<alloc>;
 
-/// The dump, which has every key and the newest entry of each.
+/// The dump of a memtable: every key with its newest entry.
 bytes dump_of(const std::shared_ptr<core>& table) {
     bytes out;
     lsm::io::string_sink to(out);
@@ -32,22 +32,23 @@ bytes dump_of(const std::shared_ptr<core>& table) {
     return out;
 }
 
-using batches = std::vector<bytes>;  // of batches
+using batches = std::vector<bytes>;  // encoded batches
 
-/// Replays batches as so many logs, and adds them one by one; the outcome must be the same.
-void check(const std::vector<batches>& logs) {
+/// Replays the batches of some logs into one memtable and adds their operations one by one to another. Requires that
+/// the two have the same entries.
+void check_replay(const std::vector<batches>& logs) {
     const auto replayed = std::make_shared<core>(alloc(), 4096), added = std::make_shared<core>(alloc());
-    lsm::detail::sequence at = 0, first = 0;
+    lsm::detail::sequence added_at = 0, replayed_at = 0;
     for (const batches& of_log : logs) {
         lsm::detail::replay_buffer<alloc> buffer(*replayed, alloc());
-        for (const bytes& batch : of_log) buffer.add(batch, ++first);
+        for (const bytes& batch : of_log) buffer.add(batch, ++replayed_at);
         buffer.finish();
         for (const bytes& batch : of_log) {
-            ++at;
+            ++added_at;
             lsm::detail::batch_reader operations(batch);
             lsm::bytes_view key;
             lsm::entry_view entry;
-            while (operations.next(key, entry)) added->add(key, entry, at);
+            while (operations.next(key, entry)) added->add(key, entry, added_at);
         }
     }
     CHECK(replayed->len() == added->len());
@@ -77,14 +78,14 @@ batches random_log(std::mt19937_64& random, std::size_t count, Key key) {
 
 }  // namespace
 
-TEST_CASE("replay buffer: no log and an empty one and one of empty batches") {
+TEST_CASE("replay buffer: logs without operations leave the memtable empty") {
     const bytes none(lsm::write_batch().encode());
-    check({});
-    check({batches()});
-    check({batches{none}, batches()});
+    check_replay({});
+    check_replay({batches()});
+    check_replay({batches{none}, batches()});
 }
 
-TEST_CASE("replay buffer: the last operation on a key counts within a batch and over batches and logs") {
+TEST_CASE("replay buffer: the last operation on a key wins within a batch and across batches and logs") {
     lsm::write_batch one, two;
     one.put("key", "1");
     one.del("key");
@@ -93,21 +94,21 @@ TEST_CASE("replay buffer: the last operation on a key counts within a batch and 
     two.put("other", "4");
     two.del("other");
     const bytes first(one.encode()), second(two.encode());
-    check({batches{first}});
-    check({batches{first, second}});
-    check({batches{first, second}, batches{first}});
+    check_replay({batches{first}});
+    check_replay({batches{first, second}});
+    check_replay({batches{first, second}, batches{first}});
 }
 
-TEST_CASE("replay buffer: leaves what adding one by one leaves whatever the keys have in common") {
+TEST_CASE("replay buffer: replaying has the outcome of adding one by one whatever prefix the keys share") {
     std::mt19937_64 random(seed_or(1));
     const auto any = [&] { return random_key(random); };
     const auto number = [&] { return "user/" + std::to_string(1'000'000 + random() % 1000); };
-    // Alike for longer than the eight bytes that are sorted by.
-    const auto alike = [&] { return std::string(1, "ab"[random() % 2]) + "the same in all of them" + any(); };
+    // Keys that share more than the eight bytes that the buffer sorts by.
+    const auto similar = [&] { return std::string(1, "ab"[random() % 2]) + "the same in all of them" + any(); };
     for (int round = 0; round < 20; ++round) {
-        check({random_log(random, 200, any)});
-        check({random_log(random, 200, number)});
-        check({random_log(random, 200, alike)});
-        check({random_log(random, 50, number), random_log(random, 50, any), random_log(random, 50, alike)});
+        check_replay({random_log(random, 200, any)});
+        check_replay({random_log(random, 200, number)});
+        check_replay({random_log(random, 200, similar)});
+        check_replay({random_log(random, 50, number), random_log(random, 50, any), random_log(random, 50, similar)});
     }
 }

@@ -22,30 +22,31 @@ constexpr std::size_t mebibyte = std::size_t{1} << 20;
 constexpr std::size_t budget = 4 * mebibyte;
 constexpr std::size_t smallest_buffer = std::size_t{256} << 10;
 
-/// A database whose memory is counted, and which may have 4 MiB of it.
+/// A database with a budget of 4 MiB, whose allocations are counted.
 struct limited {
-    explicit limited(std::size_t write_buffer = mebibyte / 2, lsm::options given = {}) {
-        given.write_buffer_bytes = write_buffer;
-        given.max_write_buffers = 2;
-        given.block_cache_bytes = 64 * mebibyte;
-        given.memory_budget_bytes = budget;
-        given.sync = false;
-        given.compaction.style = lsm::compaction_style::none;
-        given.compaction.level0_stop = given.compaction.level0_slowdown;  // no delays
-        given.listener = &events;
-        given.file_system = &directory.fs;
-        db.emplace(must(budget_db::open("db", at_once(given), memory)));
+    explicit limited(std::size_t write_buffer = mebibyte / 2) {
+        lsm::options opts;
+        opts.write_buffer_bytes = write_buffer;
+        opts.max_write_buffers = 2;
+        opts.block_cache_bytes = 64 * mebibyte;
+        opts.memory_budget_bytes = budget;
+        opts.sync = false;
+        opts.compaction.style = lsm::compaction_style::none;
+        opts.compaction.level0_stop = opts.compaction.level0_slowdown;  // no delays
+        opts.listener = &events;
+        opts.file_system = &directory.fs;
+        db.emplace(must(budget_db::open("db", at_once(opts), memory)));
     }
 
     void put(int from, int to) {
         for (int i = from; i < to; ++i) must(db->put(key(i), lsm::bytes(1000, 'v')));
         highest = std::max(highest, to);
     }
-    // By gets: a long walk does not fill the cache.
+    // Uses gets, because a long walk does not fill the cache.
     void read_all() {
         for (int i = 0; i < highest; ++i) REQUIRE(must(db->get(key(i))).has_value());
     }
-    // Of so many kilobytes, in memory for nobody but the snapshot.
+    // Takes a snapshot that alone keeps this many kilobytes of entries in memory.
     void pin(int kilobytes) {
         put(0, kilobytes);
         pins.push_back(must(db->snapshot()));
@@ -64,7 +65,7 @@ struct limited {
 
 }  // namespace
 
-TEST_CASE("memory budget: what a database takes is what it says and within a quarter of the budget") {
+TEST_CASE("memory budget: memory in use agrees with the statistics and with the budget to a quarter of it") {
     limited with;
     for (int round = 0; round < 8; ++round) {
         with.put(round * 2000, round * 2000 + 2000);
@@ -80,7 +81,7 @@ TEST_CASE("memory budget: what a database takes is what it says and within a qua
     CHECK(with.cache() > budget / 4);
 }
 
-TEST_CASE("memory budget: the cache takes what buffers and pins leave and has it back when they go") {
+TEST_CASE("memory budget: the cache gets what buffers and pins leave and grows again when pins are released") {
     limited with;
     with.put(0, 8000);
     must(with.db->flush());
@@ -100,7 +101,7 @@ TEST_CASE("memory budget: the cache takes what buffers and pins leave and has it
     CHECK(with.cache() > full - full / 10);
 }
 
-TEST_CASE("memory budget: without one nothing is limited but by its own option") {
+TEST_CASE("memory budget: without a budget each part is limited only by its own option") {
     memory_directory directory;
     auto db = directory.open({.block_cache_bytes = 2 * mebibyte});
     std::vector<lsm::db::snapshot_type> pins;
@@ -134,7 +135,7 @@ TEST_CASE("memory budget: under pressure the write buffers shrink to a floor") {
     CHECK(largest_flush() == wide);
 }
 
-TEST_CASE("memory budget: another pin is refused while those that live take what the rest needs") {
+TEST_CASE("memory budget: another pin is refused while the existing ones take what the rest needs") {
     limited with;
     int taken = 0;
     lsm::result<budget_db::snapshot_type> last = with.db->snapshot();
@@ -160,7 +161,7 @@ TEST_CASE("memory budget: another pin is refused while those that live take what
     lsm::io::string_sink to(out);
     CHECK(must_fail(with.db->serialize_view(to)).code == errc::over_budget);
 
-    // What holds nothing goes on, and so does what is held already.
+    // Reads that pin nothing go on, and so do reads of existing pins.
     const lsm::bytes key = "key100000";
     CHECK(must(with.db->get(key)));
     CHECK(must(with.db->multi_get({key})).front());
@@ -173,7 +174,7 @@ TEST_CASE("memory budget: another pin is refused while those that live take what
     CHECK(with.db->stats().memory.total() <= budget + budget / 4);
 
     with.pins.clear();
-    held = with.db->scan();  // the last pin of the past goes only now
+    held = with.db->scan();  // releases the last pin of an old state
     must(held.status());
     CHECK(held.valid());
     CHECK(with.db->snapshot());
@@ -181,7 +182,7 @@ TEST_CASE("memory budget: another pin is refused while those that live take what
     CHECK(with.db->stats().memory.pinned < mebibyte);
 }
 
-TEST_CASE("memory budget: of a database that is opened to be read it holds too") {
+TEST_CASE("memory budget: it applies to a read-only database too") {
     memory_directory directory;
     {
         auto db = directory.open({.sync = false});

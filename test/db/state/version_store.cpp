@@ -19,7 +19,7 @@ using pin = lsm::detail::pinned_version<alloc>;
 using memtable = lsm::detail::db_memtable<alloc>;
 using lsm::detail::unpin_notifier;
 
-// Makes `fresh` the active memtable, the only one.
+// Publishes a version with `fresh` as its only memtable.
 void publish(store& versions, std::shared_ptr<const memtable> fresh) {
     auto next = versions.prepare();
     next->memtables.push_back(std::move(fresh));
@@ -34,11 +34,11 @@ struct counting_listener : unpin_notifier::listener {
 
 struct fixture {
     counting_listener listener;
-    std::shared_ptr<unpin_notifier> bell = std::make_shared<unpin_notifier>(&listener);
-    std::optional<store> versions{std::in_place, std::make_shared<lsm::detail::reader_slots>(), bell, alloc()};
+    std::shared_ptr<unpin_notifier> notifier = std::make_shared<unpin_notifier>(&listener);
+    std::optional<store> versions{std::in_place, std::make_shared<lsm::detail::reader_slots>(), notifier, alloc()};
     std::uint64_t number = 0;
 
-    // A new version, and how to see whether its memtable is still there.
+    // Publishes a new version, and returns its memtable, to see whether it still exists.
     std::weak_ptr<const memtable> next() {
         auto fresh = std::make_shared<memtable>(++number, 0, alloc());
         fresh->entries.add("number", {lsm::entry_type::value, std::to_string(number)}, number);
@@ -50,7 +50,7 @@ struct fixture {
 
 }  // namespace
 
-TEST_CASE("version store: history that nobody holds goes when it is reclaimed") {
+TEST_CASE("version store: reclaiming frees a superseded version that nothing holds") {
     fixture f;
     const auto first = f.next();
     const auto second = f.next();
@@ -60,7 +60,7 @@ TEST_CASE("version store: history that nobody holds goes when it is reclaimed") 
     CHECK_FALSE(second.expired());
 }
 
-TEST_CASE("version store: a pin keeps its version and says when it is gone") {
+TEST_CASE("version store: a pin keeps its version and notifies when it is released") {
     fixture f;
     const auto first = f.next();
     std::optional<pin> held = f.versions->pin();
@@ -84,10 +84,10 @@ TEST_CASE("version store: a pin keeps its version and says when it is gone") {
     CHECK(first.expired());
     CHECK(f.versions->pins().empty());
     { const pin of_the_current = f.versions->pin(); }
-    CHECK(f.listener.releases == 2);  // nothing to reclaim
+    CHECK(f.listener.releases == 2);  // the current version need not be reclaimed
 }
 
-TEST_CASE("version store: pins may outlive it and keep nothing but their own version") {
+TEST_CASE("version store: pins may outlive it and keep only their own version") {
     fixture f;
     const auto first = f.next();
     std::optional<pin> old = f.versions->pin();
@@ -95,7 +95,7 @@ TEST_CASE("version store: pins may outlive it and keep nothing but their own ver
     std::optional<pin> newer = f.versions->pin();
     const auto third = f.next();
     const auto fourth = f.next();
-    f.bell->disconnect();
+    f.notifier->disconnect();
     f.versions.reset();
     CHECK(third.expired());
     CHECK(fourth.expired());
@@ -108,7 +108,7 @@ TEST_CASE("version store: pins may outlive it and keep nothing but their own ver
     CHECK(f.listener.releases == 0);
 }
 
-TEST_CASE("version store: readers and pins see whole versions while others publish and reclaim") {
+TEST_CASE("version store: readers and pins see whole versions while other threads publish and reclaim") {
     fixture f;
     f.next();
     std::atomic<bool> done = false;
@@ -141,7 +141,7 @@ TEST_CASE("version store: readers and pins see whole versions while others publi
     threads.start([&] {
         while (!done) {
             f.versions->reclaim();
-            wrong.expect(f.versions->pins().size() < 1000, "history is never reclaimed");
+            wrong.expect(f.versions->pins().size() < 1000, "superseded versions are never freed");
         }
     });
     for (int i = 0; i < 1000; ++i) {
@@ -155,8 +155,8 @@ TEST_CASE("version store: readers and pins see whole versions while others publi
     CHECK(f.versions->pins().empty());
 }
 
-// Whoever looks at the pins decides by them how much memory is left.
-TEST_CASE("version store: a pin is listed while history is reclaimed") {
+// The memory budget is divided by what pins() returns, so no pin may be missing from it for a moment.
+TEST_CASE("version store: a pin is listed while another thread reclaims") {
     fixture f;
     f.next();
     const pin held = f.versions->pin();

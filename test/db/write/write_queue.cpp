@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::size_t plenty = 1 << 20;
 
-/// Writers that queue up, in an order that is known, behind a leader that lets them wait.
+/// A leader that keeps its turn until release(), and writers that queue up after it in a known order.
 class queued_writers {
 public:
     explicit queued_writers(write_queue& queue) : queue_(queue), leader_("first", 1, true) {
@@ -31,12 +31,12 @@ public:
         if (turn_) release();
     }
 
-    /// Another writer behind all others, who writes down what was in a group that it leads.
-    void add(const bytes& what, bool sync, bool alone = false) {
+    /// Adds a writer at the end of the queue. If it comes to lead, it records its group.
+    void add(const bytes& operations, bool sync, bool alone = false) {
         const std::size_t before = joined_;
-        threads_.start([this, what, sync, alone] {
+        threads_.start([this, operations, sync, alone] {
             auto mine = alone ? std::optional<waiting_write>(std::in_place)
-                              : std::optional<waiting_write>(std::in_place, what, 1u, sync);
+                              : std::optional<waiting_write>(std::in_place, operations, 1u, sync);
             ++joined_;
             if (!queue_.join(*mine)) return;
             write_queue::turn turn(queue_, *mine);
@@ -45,7 +45,7 @@ public:
             turn.finish({});
         });
         while (joined_ == before) sleep_ms(1);
-        sleep_ms(20);  // from there it is a step into the queue
+        sleep_ms(20);  // the thread is about to call join()
     }
     [[nodiscard]] static bytes group(const write_queue::turn& turn) {
         bytes out;
@@ -59,7 +59,7 @@ public:
         threads_.join();
     }
 
-    std::vector<bytes> groups;  // of later leaders; one writes at a time
+    std::vector<bytes> groups;  // of later leaders, of which one writes at a time
 
 private:
     write_queue& queue_;
@@ -71,7 +71,7 @@ private:
 
 }  // namespace
 
-TEST_CASE("write queue: a leader takes in those who wait and in their order") {
+TEST_CASE("write queue: a leader gathers the waiting writes in their order") {
     write_queue queue;
     queued_writers writers(queue);
     writers.add("second", true);
@@ -83,10 +83,10 @@ TEST_CASE("write queue: a leader takes in those who wait and in their order") {
     CHECK(writers.groups.empty());
 }
 
-TEST_CASE("write queue: who was not taken in leads next") {
+TEST_CASE("write queue: the first write that was not gathered leads next") {
     write_queue queue;
     queued_writers writers(queue);
-    SECTION("as the group is large enough") {
+    SECTION("because the group is large enough") {
         writers.add("second", true);
         writers.add("third", true);
         writers.turn().gather(12);
@@ -94,7 +94,7 @@ TEST_CASE("write queue: who was not taken in leads next") {
         writers.release();
         CHECK(writers.groups == std::vector<bytes>{"third "});
     }
-    SECTION("as it writes alone") {
+    SECTION("because it shares its turn with no other write") {
         writers.add("", false, true);
         writers.add("third", true);
         writers.turn().gather(plenty);
@@ -102,7 +102,7 @@ TEST_CASE("write queue: who was not taken in leads next") {
         writers.release();
         CHECK(writers.groups == std::vector<bytes>{" ", "third "});
     }
-    SECTION("as it is to be synced and the leader is not") {
+    SECTION("because it is synced and the leader is not") {
         writers.add("second", false);
         writers.add("third", true);
         writers.add("fourth", false);
@@ -111,41 +111,41 @@ TEST_CASE("write queue: who was not taken in leads next") {
     }
 }
 
-TEST_CASE("write queue: a group learns how its leader fared") {
+TEST_CASE("write queue: every member of a group gets the outcome of its leader") {
     write_queue queue;
     std::atomic<int> failed = 0, written = 0;
     {
         waiting_write leader("first", 1, true);
         REQUIRE(queue.join(leader));
-        std::atomic<int> on_their_way = 0;
+        std::atomic<int> about_to_join = 0;
         thread_group threads;
         threads.start(3, [&](int) {
             waiting_write mine("other", 1, true);
-            ++on_their_way;
+            ++about_to_join;
             const bool leads = queue.join(mine);
             if (leads) write_queue::turn(queue, mine).finish({});
             mine.outcome ? ++written : ++failed;
         });
-        while (on_their_way != 3) sleep_ms(1);
+        while (about_to_join != 3) sleep_ms(1);
         sleep_ms(20);
         write_queue::turn turn(queue, leader);
         turn.gather(plenty);
-        SECTION("as it says") {
+        SECTION("that it reports") {
             turn.finish(lsm::detail::failure(errc::io, "the disk is gone"));
             CHECK(must_fail(leader.outcome).code == errc::io);
         }
-        SECTION("as an error if it is not said") {}
+        SECTION("an error if it reports none") {}
     }
     CHECK(failed == 3);
     CHECK(written == 0);
 }
 
-TEST_CASE("write queue: many writers write one after the other and each is told once") {
+TEST_CASE("write queue: many writers write one after the other and each write is done once") {
     constexpr int writers = 6;
     constexpr int rounds = 1000;
     write_queue queue;
     findings wrong;
-    int inside = 0;  // for the leader alone
+    int inside = 0;  // used by the leader alone
     std::uint64_t sum = 0;
     std::atomic<std::uint64_t> groups = 0;
     in_threads(writers, [&](int self) {
@@ -157,10 +157,10 @@ TEST_CASE("write queue: many writers write one after the other and each is told 
             if (queue.join(*mine)) {
                 write_queue::turn turn(queue, *mine);
                 turn.gather(3);
-                wrong.expect(++inside == 1, "two lead at once");
+                wrong.expect(++inside == 1, "two writers lead at once");
                 std::uint64_t count = 0;
                 turn.for_each([&](lsm::bytes_view, std::uint32_t one) { count += one; });
-                wrong.expect(count == turn.operations(), "a group's members do not add up");
+                wrong.expect(count == turn.operations(), "the operations of a group do not add up");
                 wrong.expect(alone ? count == 0 : count <= 3, "a group is too large");
                 sum += count;
                 ++groups;
