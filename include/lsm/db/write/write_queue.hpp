@@ -146,8 +146,8 @@ private:
         write.state_.notify_one();
     }
 
-    // Removes all writes up to `last` from the queue. The next one leads, and is told before the group is, so that its
-    // write begins while the group's threads wake up.
+    // Removes all writes up to `last` from the queue. The next one leads, and learns so before the group learns its
+    // outcome, so that its write begins while the group's threads wake up.
     void leave(waiting_write& last, unsigned members) noexcept {
         waiting_write* next = nullptr;
         {
