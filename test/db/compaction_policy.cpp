@@ -29,7 +29,7 @@ using lsm::compaction_options;
 using lsm::errc;
 using lsm::table_layout;
 
-// What a table says of a key: the number of the write that it comes from, and whether that deleted it.
+// The entry of a key: the number of the write that it comes from, and whether that write deleted the key.
 struct written {
     int number;
     bool deleted;
@@ -45,7 +45,7 @@ bytes_view largest_of(const model_table_pointer& t) { return t->entries.rbegin()
 
 using model_levels = std::array<std::vector<model_table_pointer>, 7>;
 
-/// The tables of a database, and what should be found in them.
+/// The tables of a database without their files, and the newest write of each key, which must be found in them.
 class modelled_tables {
 public:
     static constexpr std::uint64_t entry_bytes = 10;
@@ -90,11 +90,11 @@ public:
 
     [[nodiscard]] std::size_t running() const { return running_.size(); }
 
-    /// Ends a running compaction: the merge of what its inputs hold, without tombstones of which nothing older was
-    /// there when it began. A lone table that goes down is only moved.
-    void finish(std::size_t which) {
-        const job done = std::move(running_[which]);
-        running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(which));
+    /// Ends the running compaction with this index: replaces its inputs by their merge, without the tombstones whose
+    /// key no older table had when the compaction began. A lone table that goes down is only moved.
+    void finish(std::size_t index) {
+        const job done = std::move(running_[index]);
+        running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
         std::vector<model_table_pointer> outputs;
         if (done.inputs.size() == 1 && done.first_level != done.output_level) {
             outputs = done.inputs;
@@ -126,7 +126,7 @@ public:
         if (done.output_level > 0) std::ranges::sort(output_level, {}, smallest_of);
     }
 
-    /// What is wrong: nothing.
+    /// Returns what is wrong with the tables; empty if nothing is.
     [[nodiscard]] std::string defect() const {
         for (std::size_t level = 1; level < levels_.size(); ++level)
             for (std::size_t i = 1; i < levels_[level].size(); ++i)
@@ -138,7 +138,7 @@ public:
                 for (const auto& [key, entry] : t->entries) {
                     const auto newer = seen.find(key);
                     if (newer == seen.end() ? entry.number != newest_.at(key).number : entry.number >= newer->second)
-                        return key + " is hidden by something older";
+                        return key + " is hidden by an older entry";
                     seen[key] = entry.number;
                 }
         for (const auto& [key, entry] : newest_)
@@ -147,7 +147,7 @@ public:
     }
 
     [[nodiscard]] const model_levels& levels() const { return levels_; }
-    /// Bytes written for each byte that was flushed.
+    /// Bytes written for each byte flushed.
     [[nodiscard]] double write_amplification() const {
         return 1 + static_cast<double>(compacted_bytes_) / static_cast<double>(flushed_bytes_);
     }
@@ -157,7 +157,7 @@ private:
         std::vector<model_table_pointer> inputs;  // newest first
         int first_level;
         int output_level;
-        std::vector<model_table_pointer> older;  // than all inputs, when it began
+        std::vector<model_table_pointer> older;  // older than all inputs when it began
 
         [[nodiscard]] bool has(std::uint64_t id) const {
             return std::ranges::any_of(inputs, [id](const auto& t) { return t->id == id; });
@@ -184,29 +184,29 @@ private:
     std::uint64_t compacted_bytes_ = 0;
 };
 
-/// Random things happen to the tables, and they have to stay good.
+/// Random flushes and compactions of tables, which must stay without a defect.
 class random_history {
 public:
     explicit random_history(std::uint64_t seed) : random_(seed) {}
 
     void step() {
-        const auto what = below(100);
-        if (what < 15)
+        const auto choice = below(100);
+        if (choice < 15)
             flush();
-        else if (what < 35)
+        else if (choice < 35)
             follow(leveled_);
-        else if (what < 45)
+        else if (choice < 45)
             follow(size_tiered_);
-        else if (what < 47)
+        else if (choice < 47)
             try_range();
-        else if (what < 85)
+        else if (choice < 85)
             try_anything();
         else if (tables_.running() != 0)
             tables_.finish(below(tables_.running()));
         REQUIRE(tables_.defect() == "");
     }
 
-    /// Until there is nothing left to do.
+    /// Ends the running compactions, and carries out those of the policy until it chooses none.
     void settle(const lsm::compaction_policy& policy) {
         while (tables_.running() != 0) tables_.finish(0);
         while (const auto choice = policy.choose(tables_.layout())) {
@@ -234,7 +234,7 @@ private:
     static bytes key(std::size_t n) { return std::to_string(1000 + n); }
 
     void start(const compaction_choice& choice) {
-        INFO(text(choice));
+        INFO(text_of(choice));
         must(lsm::detail::check_choice(tables_.layout(), choice));
         tables_.start(choice);
     }
@@ -255,7 +255,8 @@ private:
         }
     }
 
-    // Neighbours in some levels, or what a merge of some tables needs but for one that is left out; into any level.
+    // Tries a choice that is often refused: neighbours in some levels, perhaps completed as a merge needs it and
+    // perhaps without one of these tables, into any level.
     void try_anything() {
         if (tables_.running() == 5) return;
         const auto layout = tables_.layout();
@@ -293,7 +294,7 @@ private:
     unsigned refused_ = 0;
 };
 
-// A history of tables with random keys, each compaction done at once.
+// Flushes tables with random keys, and carries out each compaction at once.
 double write_amplification(const lsm::compaction_policy& policy, unsigned flushes, unsigned entries_a_table) {
     std::mt19937_64 random(seed_or(7));
     modelled_tables all(entries_a_table);
@@ -315,7 +316,7 @@ double write_amplification(const lsm::compaction_policy& policy, unsigned flushe
 
 }  // namespace
 
-TEST_CASE("compaction policy: any number at once of what is accepted keeps every newest entry") {
+TEST_CASE("compaction policy: accepted choices keep every newest entry however many run at once") {
     const auto seed = seed_or(11);
     const auto steps = number_or("LSM_OPERATIONS", 2500);
     for (std::uint64_t round = 0; round < 4; ++round) {
@@ -327,7 +328,7 @@ TEST_CASE("compaction policy: any number at once of what is accepted keeps every
     }
 }
 
-TEST_CASE("compaction policy: leveled ends with every level within its size") {
+TEST_CASE("compaction policy: leveled compaction ends with every level within its size") {
     const auto seed = seed_or(12);
     INFO("LSM_SEED=" << seed);
     random_history history(seed);
@@ -343,7 +344,7 @@ TEST_CASE("compaction policy: leveled ends with every level within its size") {
     }
 }
 
-TEST_CASE("compaction policy: a merge of everything leaves one level without deleted keys") {
+TEST_CASE("compaction policy: a merge of all tables leaves one level without tombstones") {
     const auto seed = seed_or(13);
     INFO("LSM_SEED=" << seed);
     random_history history(seed);
@@ -359,11 +360,11 @@ TEST_CASE("compaction policy: a merge of everything leaves one level without del
             CHECK(std::ranges::none_of(t->entries, [](const auto& entry) { return entry.second.deleted; }));
 }
 
-TEST_CASE("compaction policy: random keys are written a bearable number of times") {
-    // In the proportions of the defaults: four flushes make level 1, a flush is as large as a table.
+TEST_CASE("compaction policy: the write amplification of random keys has a bound") {
+    // The proportions of the defaults: level 1 is as large as four flushes, and a table as large as one.
     constexpr unsigned entries = 20;
     constexpr std::uint64_t table_bytes = entries * modelled_tables::entry_bytes;
-    const compaction_options how{.level1_bytes = 4 * table_bytes, .target_table_bytes = table_bytes};
-    CHECK(write_amplification(lsm::leveled_compaction(how), 2000, entries) < 17);
-    CHECK(write_amplification(lsm::size_tiered_compaction(how), 2000, entries) < 8);
+    const compaction_options options{.level1_bytes = 4 * table_bytes, .target_table_bytes = table_bytes};
+    CHECK(write_amplification(lsm::leveled_compaction(options), 2000, entries) < 17);
+    CHECK(write_amplification(lsm::size_tiered_compaction(options), 2000, entries) < 8);
 }

@@ -109,7 +109,7 @@ TEST_CASE("checkpoint: tombstones in memory hide entries in tables") {
     CHECK(contents_of(open_copy(directory.fs)) == entry_map{{"b", "1"}});
 }
 
-TEST_CASE("checkpoint: it has the state of its moment although writes and compactions go on during it") {
+TEST_CASE("checkpoint: it has the state of the call although writes and compactions go on during it") {
     lsm::io::memory_file_system memory;
     linking fs(memory);
     const bool copied = GENERATE(false, true);

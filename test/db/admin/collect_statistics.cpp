@@ -21,7 +21,7 @@ lsm::statistics statistics_of(db_parts& parts, std::optional<lsm::error> trouble
 
 }  // namespace
 
-TEST_CASE("collect statistics: every counter of writes and maintenance has its place") {
+TEST_CASE("collect statistics: every counter of writes and maintenance is copied to its own field") {
     db_parts parts;
     auto& counters = parts.context.counters;
     const std::pair<std::atomic<std::uint64_t>&, std::uint64_t lsm::statistics::*> all[] = {
@@ -51,7 +51,7 @@ TEST_CASE("collect statistics: every counter of writes and maintenance has its p
     CHECK(stats.read_latency.longest == 103);
 }
 
-TEST_CASE("collect statistics: what readers count is summed over their slots") {
+TEST_CASE("collect statistics: the counters of readers are summed over their slots") {
     db_parts parts;
     using lsm::detail::read_counters;
     const std::pair<std::atomic<std::uint64_t> read_counters::*, std::uint64_t lsm::statistics::*> all[] = {
@@ -95,7 +95,7 @@ TEST_CASE("collect statistics: levels and memory are those of the current versio
     CHECK(stats.pins.empty());
 }
 
-TEST_CASE("collect statistics: what only pins hold is told apart") {
+TEST_CASE("collect statistics: memory and files that only pins hold are reported as pinned") {
     db_parts parts;
     parts.set_tables({{0, 1, {{"a", "1"}}}});
     parts.versions.reclaim();
@@ -112,7 +112,7 @@ TEST_CASE("collect statistics: what only pins hold is told apart") {
     CHECK(stats.levels[0].tables == 0);
 }
 
-TEST_CASE("collect statistics: why writes are refused is more than why maintenance pauses") {
+TEST_CASE("collect statistics: the reason why writes are refused comes before the reason why maintenance pauses") {
     db_parts parts;
     CHECK_FALSE(statistics_of(parts).trouble);
     const auto full = lsm::detail::failure(errc::no_space, "the disk is full");

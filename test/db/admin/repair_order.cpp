@@ -44,7 +44,7 @@ struct ordered_tables {
 
 }  // namespace
 
-TEST_CASE("repair order: a table is read to its end and tells its bounds") {
+TEST_CASE("repair order: a table is read to its end to find its bounds and any damage") {
     memory_directory directory;
     directory.with("sst-000001.sst", table_of({{"a", "1"}, {"b", deleted}, {"c", "3"}}, 16));
     const lsm::detail::db_directory files(directory.fs, "db");
@@ -75,7 +75,7 @@ TEST_CASE("repair order: a table that is not listed goes before the first listed
     CHECK(f.order() == "L0 8*\nL0 7\nL0 9\nL0 5*\nL0 3\nL0 2*\nL1 1\n");
 }
 
-TEST_CASE("repair order: where tables differ on a key the cautious order is an error with both names") {
+TEST_CASE("repair order: tables that differ on a key are an error unless ids decide") {
     ordered_tables f;
     f.listed(1, 4, {{"k", "old"}});
     f.unlisted(5, {{"j", ""}, {"k", "new"}});
@@ -90,7 +90,7 @@ TEST_CASE("repair order: where tables differ on a key the cautious order is an e
     CHECK(f.report.decided[0].tables == std::vector<std::uint64_t>{5, 4});
 }
 
-TEST_CASE("repair order: a listed table that is newer by its id comes to level 0 with all before it") {
+TEST_CASE("repair order: a listed table that is newer by its id moves to level 0 with all before it") {
     ordered_tables f;
     f.listed(1, 8, {{"a", ""}});
     f.listed(1, 9, {{"k", "nine"}});
@@ -100,7 +100,7 @@ TEST_CASE("repair order: a listed table that is newer by its id comes to level 0
     CHECK(f.report.decided.at(0).tables == std::vector<std::uint64_t>{9, 5});
 }
 
-TEST_CASE("repair order: tables that agree and listed tables that differ decide nothing") {
+TEST_CASE("repair order: no key is decided if the tables of unknown order agree with the newest listed one") {
     ordered_tables f;
     f.listed(0, 4, {{"a", "1"}, {"b", deleted}});
     f.listed(1, 9, {{"a", "hidden"}, {"b", "hidden"}});
@@ -109,7 +109,7 @@ TEST_CASE("repair order: tables that agree and listed tables that differ decide 
     CHECK(f.report.decided_keys == 0);
 }
 
-TEST_CASE("repair order: listed tables that overlap in a level are refused also across one without entries") {
+TEST_CASE("repair order: listed tables that overlap are refused even with a table without entries between them") {
     ordered_tables f;
     f.listed(1, 1, {{"a", ""}, {"c", ""}});
     f.listed(1, 2, {});

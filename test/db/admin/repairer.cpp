@@ -19,7 +19,7 @@ std::string intact_part(std::string_view manifest) {
 
 }  // namespace
 
-TEST_CASE("repairer: the lines of a damaged MANIFEST are intact up to the first that breaks a rule") {
+TEST_CASE("repairer: the lines before the first one that breaks a rule are intact") {
     CHECK(intact_part("") == "");
     CHECK(intact_part("L0 2\nL1 1\n") == "L0 2\nL1 1\n");
     CHECK(intact_part("L0 2\nL1 1") == "L0 2\n");
@@ -49,7 +49,7 @@ TEST_CASE("repairer: all tables are read before anything is changed") {
     CHECK(fs.open_files() == 0);
 }
 
-TEST_CASE("repairer: only a failing disk makes a table that cannot be read a damaged one") {
+TEST_CASE("repairer: a table that cannot be read counts as damaged only if the disk fails") {
     memory_directory directory;
     directory.with("sst-000001.sst", table_of({{"a", "1"}}));
     recording_file_system fs(directory.fs);
@@ -66,7 +66,7 @@ TEST_CASE("repairer: only a failing disk makes a table that cannot be read a dam
     CHECK(report.lost[0].why.sys == EIO);
 }
 
-TEST_CASE("repairer: what an intact MANIFEST does not list is an orphan and otherwise a table") {
+TEST_CASE("repairer: a table that is not listed is an orphan only if MANIFEST is intact") {
     memory_directory directory;
     directory.with("MANIFEST", "L0 1\n")
         .with("sst-000001.sst", table_of({{"a", "1"}}))

@@ -30,7 +30,7 @@ TEST_CASE("backoff: without a failure there is no pause") {
     CHECK_FALSE(work.pausing());
 }
 
-TEST_CASE("backoff: each failure in a row makes the pause twice as long up to the longest") {
+TEST_CASE("backoff: each failure in a row doubles the pause up to a limit") {
     backoff work;
     auto expected = backoff::shortest_pause;
     for (int i = 0; i < 10; ++i) {
@@ -54,7 +54,7 @@ TEST_CASE("backoff: a pause ends by itself and the trouble stays until work succ
     CHECK_FALSE(work.trouble());
 }
 
-TEST_CASE("backoff: after a success the next pause is the shortest again whether the trouble stays or not") {
+TEST_CASE("backoff: after a success the next pause is the shortest again even if the trouble stays") {
     for (const bool still_in_trouble : {false, true}) {
         backoff work;
         fail_for(work, backoff::shortest_pause);

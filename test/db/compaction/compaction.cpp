@@ -75,7 +75,7 @@ TEST_CASE("compaction of tables: above level 0 a table ends when its entries tak
     CHECK(sizes(0, 60) == std::vector<std::size_t>{10});
 }
 
-TEST_CASE("compaction of tables: a tombstone stays as long as a table that is no input may have an older entry") {
+TEST_CASE("compaction of tables: a tombstone is kept while an older table that is not an input may have its key") {
     merged_tables f({{0, 4, {{"a", deleted}, {"c", deleted}, {"k", deleted}, {"z", deleted}}},
                      {0, 3, {{"k", "3"}}},
                      {1, 2, {{"a", "2"}}},
@@ -88,12 +88,12 @@ TEST_CASE("compaction of tables: a tombstone stays as long as a table that is no
     CHECK(f.merged({4, 3, 2, 1}, 3) == entry_map{{"b", "1"}});
 }
 
-TEST_CASE("compaction of tables: a merge that leaves nothing writes no table") {
+TEST_CASE("compaction of tables: a merge without entries writes no table") {
     merged_tables f({{0, 2, {{"a", deleted}}}, {1, 1, {{"a", "1"}}}});
     CHECK(must(f.try_run({1, 2}, 1)).empty());
 }
 
-TEST_CASE("compaction of tables: a lone table moves unless it is to stay or to lose tombstones") {
+TEST_CASE("compaction of tables: a single input moves unless it stays in its level or would lose tombstones") {
     merged_tables f({{0, 3, {{"m", "3"}}}, {1, 1, {{"a", deleted}, {"b", "1"}}}, {1, 2, {{"k", "2"}}}});
     CHECK(f.work({3}, 1).moved()->id() == 3);
     CHECK(f.work({2}, 4).moved()->id() == 2);
@@ -127,7 +127,7 @@ TEST_CASE("compaction of tables: it knows its inputs and their bounds") {
     CHECK_FALSE(f.work({5}, 0).hull());
 }
 
-TEST_CASE("compaction of tables: one that is cancelled ends with an error") {
+TEST_CASE("compaction of tables: a cancelled one ends with an error") {
     merged_tables f({{0, 2, {{"a", "2"}}}, {0, 1, {{"a", "1"}}}});
     f.cancelled = true;
     CHECK(must_fail(f.try_run({1, 2}, 1)).code == errc::closed);
@@ -144,7 +144,7 @@ TEST_CASE("compaction of tables: damage in an input is an error and not a shorte
     CHECK_FALSE(f.directory.files().contains("sst-000003.sst"));
 }
 
-TEST_CASE("compaction of tables: its inputs are not kept in the cache") {
+TEST_CASE("compaction of tables: reading the inputs leaves the cache empty") {
     merged_tables f({{0, 2, {{"a", "2"}}}, {0, 1, {{"b", "1"}}}});
     must(f.try_run({1, 2}, 1));
     CHECK(f.resources->cache.used() == 0);

@@ -17,7 +17,7 @@ using lsm::bytes_view;
 using lsm::errc;
 using lsm::table_layout;
 
-// Why a choice is refused.
+// Why a choice is refused, or "accepted".
 std::string refusal(const table_layout& layout, std::vector<std::uint64_t> inputs, int output_level) {
     const auto checked = lsm::detail::check_choice(layout, {std::move(inputs), output_level});
     if (checked) return "accepted";
@@ -26,12 +26,12 @@ std::string refusal(const table_layout& layout, std::vector<std::uint64_t> input
 }
 
 std::string range(const table_layout& layout, std::optional<bytes_view> from, std::optional<bytes_view> to) {
-    return text(must(lsm::detail::choose_range(layout, from, to)));
+    return text_of(must(lsm::detail::choose_range(layout, from, to)));
 }
 
 }  // namespace
 
-TEST_CASE("compaction choice: its inputs are there and free and named once") {
+TEST_CASE("compaction choice: its inputs must exist and be free and be named once") {
     table_layout layout;
     layout.levels[0] = table_summaries{{1, 1, "a", "b"}, {2, 1, "c", "d", true}};
     CHECK(refusal(layout, {1}, 1) == "accepted");
@@ -41,7 +41,7 @@ TEST_CASE("compaction choice: its inputs are there and free and named once") {
     CHECK(refusal(layout, {1, 2}, 1) == "of a busy table: table 2");
 }
 
-TEST_CASE("compaction choice: the output goes down or stays where it is") {
+TEST_CASE("compaction choice: the output must not lie above an input") {
     table_layout layout;
     layout.levels[2] = table_summaries{{1, 1, "a", "b"}};
     CHECK(refusal(layout, {1}, 2) == "accepted");
@@ -51,7 +51,7 @@ TEST_CASE("compaction choice: the output goes down or stays where it is") {
     CHECK(refusal(layout, {1}, -1) == "into a level outside 0 to 6");
 }
 
-TEST_CASE("compaction choice: nothing older stays above the output") {
+TEST_CASE("compaction choice: no older table with the same keys may stay above the output") {
     table_layout layout;
     layout.levels[0] = table_summaries{{1, 1, "a", "e"}, {2, 1, "d", "m"}, {3, 1, "x", "z"}};
     layout.levels[1] = table_summaries{{4, 1, "b", "c"}, {5, 1, "n", "o"}};
@@ -62,7 +62,7 @@ TEST_CASE("compaction choice: nothing older stays above the output") {
     CHECK(refusal(layout, {3, 5}, 1) == "accepted");
 }
 
-TEST_CASE("compaction choice: nothing lies beside the output between its first and last key") {
+TEST_CASE("compaction choice: the output must not overlap a table of its level that is not an input") {
     table_layout layout;
     layout.levels[0] = table_summaries{{1, 1, "a", "b"}, {2, 1, "x", "z"}};
     layout.levels[1] = table_summaries{{3, 1, "m", "n"}};
@@ -75,7 +75,7 @@ TEST_CASE("compaction choice: nothing lies beside the output between its first a
     CHECK(refusal(layout, {1, 2}, 1) == "that leaves out table 3");
 }
 
-TEST_CASE("compaction choice: neighbours in a level go down apart but do not merge apart") {
+TEST_CASE("compaction choice: distant tables of a level may move down together but not merge in their level") {
     table_layout layout;
     layout.levels[1] = table_summaries{{1, 1, "a", "b"}, {2, 1, "m", "n"}, {3, 1, "x", "z"}};
     CHECK(refusal(layout, {1, 3}, 1) == "that leaves out table 2");
@@ -83,7 +83,7 @@ TEST_CASE("compaction choice: neighbours in a level go down apart but do not mer
     CHECK(refusal(layout, {1, 3}, 2) == "accepted");
 }
 
-TEST_CASE("compaction choice: in level 0 nothing of the same keys is between the inputs") {
+TEST_CASE("compaction choice: in level 0 no table with the same keys may lie between the inputs") {
     table_layout layout;
     layout.levels[0] =
         table_summaries{{1, 1, "m", "n"}, {2, 1, "a", "c"}, {3, 1, "b", "d"}, {4, 1, "x", "z"}, {5, 1, "a", "e"}};
@@ -94,7 +94,7 @@ TEST_CASE("compaction choice: in level 0 nothing of the same keys is between the
     CHECK(refusal(layout, {1}, 0) == "accepted");
 }
 
-TEST_CASE("compaction choice: two that run put no overlapping tables into one level") {
+TEST_CASE("compaction choice: two running compactions must not write overlapping tables into one level") {
     table_layout layout;
     layout.levels[0] = table_summaries{{1, 1, "a", "c"}};
     layout.levels[1] = table_summaries{{2, 1, "e", "f"}};
@@ -111,7 +111,7 @@ TEST_CASE("compaction choice: two that run put no overlapping tables into one le
     CHECK(beside(0, {1}, 0) == "accepted");
 }
 
-TEST_CASE("compaction range: all that has keys of it goes into the deepest level that has any") {
+TEST_CASE("compaction range: all tables with keys in it are merged into the deepest of their levels") {
     table_layout layout;
     CHECK(range(layout, {}, {}) == "nothing");
     layout.levels[0] = table_summaries{{1, 1, "a", "c"}, {2, 1, "x", "z"}};
@@ -128,7 +128,7 @@ TEST_CASE("compaction range: all that has keys of it goes into the deepest level
     CHECK(range(layout, "b", "b") == "nothing");
 }
 
-TEST_CASE("compaction range: older tables and neighbours come along and newer ones need not") {
+TEST_CASE("compaction range: older tables and overlapping neighbours are included and newer ones are not") {
     table_layout layout;
     layout.levels[0] = table_summaries{{1, 1, "d", "k"}, {2, 1, "a", "e"}, {3, 1, "d", "f"}, {4, 1, "m", "n"}};
     layout.levels[1] = table_summaries{{5, 1, "f", "g"}, {6, 1, "h", "i"}};
@@ -143,7 +143,7 @@ TEST_CASE("compaction range: a lone table in the deepest level is chosen") {
     CHECK(range(layout, "", "a") == "1 into 4");
 }
 
-TEST_CASE("compaction range: one that runs in the way is told from nothing to do") {
+TEST_CASE("compaction range: a running compaction in the way is an error and nothing to do is not") {
     table_layout layout;
     layout.levels[0] = table_summaries{{1, 1, "a", "c"}, {2, 1, "x", "z"}};
     layout.levels[1] = table_summaries{{3, 1, "b", "d", true}};

@@ -44,7 +44,7 @@ void set_two_pairs(db_parts& parts) {
 
 }  // namespace
 
-TEST_CASE("compaction picker: the style decides which policy is asked unless there is one of the user's own") {
+TEST_CASE("compaction picker: the style selects the policy unless the options have one") {
     db_parts parts;
     parts.set_tables({{0, 2, {{"a", "2"}}}, {0, 1, {{"a", "1"}}}});
     const auto tables = parts.versions.tables();
@@ -58,7 +58,7 @@ TEST_CASE("compaction picker: the style decides which policy is asked unless the
     CHECK(pick(lsm::compaction_style::none, &own).value().output_level == 3);
 }
 
-TEST_CASE("compaction picker: what a policy is shown are the tables that have entries") {
+TEST_CASE("compaction picker: a policy sees the tables that have entries") {
     db_parts parts;
     parts.set_tables({{0, 3, {}}, {0, 2, {{"b", "2"}, {"d", "2"}}}, {2, 1, {{"a", "1"}}}});
     const fixed_choice policy({2}, 1);
@@ -78,7 +78,7 @@ TEST_CASE("compaction picker: what a policy is shown are the tables that have en
     CHECK_FALSE(policy.seen.readers_wait);
 }
 
-TEST_CASE("compaction picker: a choice that would hide a newest entry is not taken") {
+TEST_CASE("compaction picker: a choice that would hide the newest entry of a key is ignored") {
     db_parts parts;
     set_two_pairs(parts);
     const fixed_choice newer({4}, 1), unknown({9}, 1);
@@ -111,7 +111,7 @@ TEST_CASE("compaction picker: the inputs of a running compaction are busy until 
     CHECK(pick.layout_of(*tables).running.empty());
 }
 
-TEST_CASE("compaction picker: the inputs of a compaction that met damage are left out for good") {
+TEST_CASE("compaction picker: the inputs of a compaction that met damage are never picked again") {
     db_parts parts;
     set_two_pairs(parts);
     const auto tables = parts.versions.tables();

@@ -36,7 +36,7 @@ lsm::result<void> compact_tables(db_parts& parts, std::vector<std::uint64_t> inp
 
 }  // namespace
 
-TEST_CASE("compactor: a flush lists a durable table and then removes the logs from the oldest on") {
+TEST_CASE("compactor: a flush lists a durable table and then removes its logs oldest first") {
     frozen_parts parts;
     must(parts.worker.flush(*parts.frozen));
     CHECK(parts.fs.changes() ==
@@ -73,7 +73,7 @@ TEST_CASE("compactor: a flush that fails before MANIFEST is replaced changes not
     CHECK(parts.listed() == "L0 2\n");
 }
 
-TEST_CASE("compactor: a log that cannot be removed for sure ends all writing") {
+TEST_CASE("compactor: a log that cannot be removed durably poisons the database") {
     const std::string failing = GENERATE(as<std::string>(), "remove db/wal-000001.log", "fsync-directory db");
     frozen_parts parts;
     bool listed = false;
@@ -89,7 +89,7 @@ TEST_CASE("compactor: a log that cannot be removed for sure ends all writing") {
     CHECK(parts.directory.files().contains("sst-000001.sst"));
 }
 
-TEST_CASE("compactor: logs that are missing already are no error") {
+TEST_CASE("compactor: removing a log that is missing is no error") {
     frozen_parts parts;
     must(parts.directory.fs.remove("db/wal-000001.log"));
     CHECK(parts.worker.log_paths(*parts.frozen) == call_list{"db/wal-000001.log", "db/wal-000002.log"});
@@ -97,7 +97,7 @@ TEST_CASE("compactor: logs that are missing already are no error") {
     CHECK(parts.directory.names().empty());
 }
 
-TEST_CASE("compactor: a merge puts its new tables in the place of the inputs and removes those") {
+TEST_CASE("compactor: a merge replaces its inputs by the new tables and removes their files") {
     db_parts parts({.compaction = {.target_table_bytes = 1}});
     parts.set_tables({{0, 3, {{"a", "3"}}}, {0, 2, {{"b", "2"}}}, {1, 1, {{"a", "1"}, {"c", "1"}}}});
     std::uint64_t read = 0, written = 0;
@@ -123,7 +123,7 @@ TEST_CASE("compactor: a merge puts its new tables in the place of the inputs and
     CHECK(event.bytes_written == written);
 }
 
-TEST_CASE("compactor: a lone table is moved without being written") {
+TEST_CASE("compactor: a single table is moved without a new file") {
     db_parts parts;
     parts.set_tables({{0, 1, {{"a", "1"}}}});
     must(compact_tables(parts, {1}, 1));
@@ -136,7 +136,7 @@ TEST_CASE("compactor: a lone table is moved without being written") {
     CHECK(parts.events.compactions[0].bytes_written == 0);
 }
 
-TEST_CASE("compactor: a merge that fails or is cancelled leaves no new table") {
+TEST_CASE("compactor: a merge that fails or is cancelled leaves no new file") {
     db_parts parts({.compaction = {.target_table_bytes = 1}});
     parts.set_tables({{0, 2, {{"a", "2"}}}, {0, 1, {{"b", "1"}}}});
     const auto before = parts.directory.files();
@@ -157,7 +157,7 @@ TEST_CASE("compactor: a merge that fails or is cancelled leaves no new table") {
     CHECK(parts.events.compactions.empty());
 }
 
-TEST_CASE("compactor: where MANIFEST is in doubt both the new tables and the inputs stay") {
+TEST_CASE("compactor: if MANIFEST is in doubt both the inputs and the new tables are kept") {
     db_parts parts;
     parts.set_tables({{0, 2, {{"a", "2"}}}, {0, 1, {{"b", "1"}}}});
     parts.fs.fault = [](std::string_view call) { return call == "rename db/MANIFEST.tmp db/MANIFEST" ? EIO : 0; };

@@ -14,7 +14,7 @@ namespace lsm::test {
 using table_summaries = std::vector<table_summary>;
 
 /// A choice as text: the ids in ascending order and the output level.
-inline std::string text(const std::optional<compaction_choice>& choice) {
+inline std::string text_of(const std::optional<compaction_choice>& choice) {
     if (!choice) return "nothing";
     auto ids = choice->inputs;
     std::ranges::sort(ids);
@@ -23,8 +23,8 @@ inline std::string text(const std::optional<compaction_choice>& choice) {
     return out + "into " + std::to_string(choice->output_level);
 }
 
-/// Tables in level 0, the newest first, of these sizes; the ids say where they stand.
-inline table_layout sized(const std::vector<std::uint64_t>& sizes) {
+/// Tables of level 0 with these sizes, newest first. Their ids are 1, 2, 3 and so on.
+inline table_layout level0_of(const std::vector<std::uint64_t>& sizes) {
     table_layout out;
     for (const auto size : sizes) out.levels[0].push_back({out.levels[0].size() + 1, size, "a", "z"});
     return out;

@@ -29,7 +29,7 @@ lsm::result<void> write_twice(lsm::io::file& to) {
 
 }  // namespace
 
-TEST_CASE("db directory: a file is created with its contents and is durable but for its name") {
+TEST_CASE("db directory: a file is created with its contents durable and its name not yet") {
     lsm::io::memory_file_system memory;
     must(memory.make_directory("db"));
     recording_file_system fs(memory);
@@ -39,7 +39,7 @@ TEST_CASE("db directory: a file is created with its contents and is durable but 
     CHECK(fs.open_files() == 0);
 }
 
-TEST_CASE("db directory: whichever call fails a file that could not be written whole is removed") {
+TEST_CASE("db directory: a file that cannot be written whole is removed whichever call fails") {
     const std::string failing = GENERATE(as<std::string>(), "write", "fsync", "close");
     lsm::io::memory_file_system memory;
     must(memory.make_directory("db"));
@@ -62,7 +62,7 @@ TEST_CASE("db directory: a file that exists is neither replaced nor removed") {
     CHECK(read_file(fs, "db/file") == "theirs");
 }
 
-TEST_CASE("db directory: a file that is missing is removed without an error") {
+TEST_CASE("db directory: removing a file that is missing is no error") {
     lsm::io::memory_file_system memory;
     must(memory.make_directory("db"));
     recording_file_system fs(memory);
@@ -76,7 +76,7 @@ TEST_CASE("db directory: a file that is missing is removed without an error") {
     CHECK_FALSE(is_there(memory, "db/file"));
 }
 
-TEST_CASE("db directory: a symbolic link is not opened") {
+TEST_CASE("db directory: a symbolic link is refused") {
     const scratch_directory scratch;
     const db_directory directory(lsm::io::default_file_system(), scratch.path());
     write_file(directory.fs(), scratch / "file", "contents");
@@ -85,7 +85,7 @@ TEST_CASE("db directory: a symbolic link is not opened") {
     CHECK(must_fail(directory.open_to_read("link")).what.starts_with(scratch / "link"));
 }
 
-TEST_CASE("db directory: an existing directory is made without an error and without a sync") {
+TEST_CASE("db directory: creating an existing directory is no error and syncs nothing") {
     lsm::io::memory_file_system memory;
     must(memory.make_directory("db"));
     recording_file_system fs(memory);
@@ -93,7 +93,7 @@ TEST_CASE("db directory: an existing directory is made without an error and with
     CHECK(fs.calls == call_list{"mkdir db"});
 }
 
-TEST_CASE("db directory: a directory that another process makes at the same time is made durable") {
+TEST_CASE("db directory: a directory that another process creates at the same time is made durable") {
     lsm::io::memory_file_system memory;
     recording_file_system fs(memory);
     // The other process makes both directories after the parent was found missing.
@@ -108,7 +108,7 @@ TEST_CASE("db directory: a directory that another process makes at the same time
     CHECK(fs.calls == call_list{"mkdir parent/db", "mkdir parent", "mkdir parent/db", "fsync-directory parent"});
 }
 
-TEST_CASE("db directory: a directory that cannot be made is an error with its name") {
+TEST_CASE("db directory: a directory that cannot be created is an error with its name") {
     lsm::io::memory_file_system memory;
     recording_file_system fs(memory);
     fs.fault = [](std::string_view call) { return call == "mkdir parent" ? EROFS : 0; };
@@ -117,7 +117,7 @@ TEST_CASE("db directory: a directory that cannot be made is an error with its na
     CHECK(why.what.starts_with("parent: "));
 }
 
-TEST_CASE("db directory: its name is durable when every parent is synced up to one that may not be opened") {
+TEST_CASE("db directory: making its name durable syncs every parent up to one that may not be opened") {
     lsm::io::memory_file_system memory;
     for (const char* made : {"/a", "/a/b", "/a/b/db"}) must(memory.make_directory(made));
     recording_file_system fs(memory);

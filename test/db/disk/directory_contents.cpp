@@ -28,26 +28,26 @@ directory_contents contents_with(const std::vector<std::string>& names) {
 
 }  // namespace
 
-TEST_CASE("directory contents: every name is counted for what it is") {
-    auto found = contents_with({"MANIFEST", "MANIFEST.tmp", "sst-1000000.sst", "sst-000007.sst", "sst-2000000.sst.tmp",
-                                "wal.log", "wal.log.tmp", "wal-1000000.log", "wal-000003.log", "cut-000002.log",
+TEST_CASE("directory contents: names are sorted by their kind") {
+    auto found = contents_with({"MANIFEST", "MANIFEST.tmp", "sst-1000000.sst", "sst-999999.sst", "sst-2000000.sst.tmp",
+                                "wal.log", "wal.log.tmp", "wal-1000000.log", "wal-999999.log", "cut-000002.log",
                                 "cut-000011.log", "LOCK", "notes.txt", "sst-7.sst", "wal-3.log"});
     CHECK(found.manifest);
     CHECK(found.log);
-    CHECK(found.tables == id_list{7, 1'000'000});
-    CHECK(found.frozen_logs == id_list{3, 1'000'000});
+    CHECK(found.tables == id_list{999'999, 1'000'000});
+    CHECK(found.frozen_logs == id_list{999'999, 1'000'000});
     CHECK(found.highest_cut_log == 11);
     std::ranges::sort(found.temporaries);
     CHECK(found.temporaries == std::vector<std::string>{"MANIFEST.tmp", "sst-2000000.sst.tmp", "wal.log.tmp"});
 }
 
-TEST_CASE("directory contents: the highest table id is that of a table or of one that was being written") {
+TEST_CASE("directory contents: the highest table id includes tables that were being written") {
     CHECK(contents_with({}).highest_table_id == 0);
     CHECK(contents_with({"sst-000004.sst", "sst-000009.sst", "sst-000006.sst.tmp"}).highest_table_id == 9);
     CHECK(contents_with({"sst-000004.sst", "sst-000009.sst", "sst-000010.sst.tmp"}).highest_table_id == 10);
 }
 
-TEST_CASE("directory contents: any file that holds data makes a database") {
+TEST_CASE("directory contents: each file that holds data makes the directory a database") {
     for (const char* name : {"MANIFEST", "wal.log", "wal-000001.log", "sst-000001.sst"}) {
         INFO(name);
         CHECK(contents_with({name}).has_database());
@@ -57,7 +57,7 @@ TEST_CASE("directory contents: any file that holds data makes a database") {
                     .has_database());
 }
 
-TEST_CASE("directory contents: the same names are those of files that hold data") {
+TEST_CASE("directory contents: only the names of files that hold data are compared") {
     const std::vector<std::string> names{"MANIFEST", "wal.log", "wal-000001.log", "sst-000001.sst"};
     const auto before = contents_with(names);
     CHECK(before.same_names(contents_with(

@@ -41,7 +41,7 @@ TEST_CASE("file names: a number is read back from the name that it made") {
     CHECK(table_id(table_name(largest_id)) == largest_id);
 }
 
-TEST_CASE("file names: a number that is padded or written in another way is not read") {
+TEST_CASE("file names: a number that is padded or written in another way is refused") {
     for (const char* name :
          {"sst-1.sst", "sst-0000001.sst", "sst-01000000.sst", "sst-00000a.sst", "sst--00001.sst", "sst-+00001.sst",
           "sst- 00001.sst", "sst-.sst", "sst-", ".sst", "sst.sst", "", "sst-000001.sst.bak", "xsst-000001.sst",
@@ -51,7 +51,7 @@ TEST_CASE("file names: a number that is padded or written in another way is not 
     }
 }
 
-TEST_CASE("file names: a name is of one kind alone") {
+TEST_CASE("file names: a name has exactly one kind") {
     const std::string table = table_name(1), temporary = table + ".tmp", frozen = frozen_log_name(1),
                       cut = cut_log_name(1);
     CHECK(table_id(table));
@@ -64,7 +64,7 @@ TEST_CASE("file names: a name is of one kind alone") {
     for (const auto& name : {table, temporary, frozen}) CHECK_FALSE(cut_log_number(name));
 }
 
-TEST_CASE("file names: temporaries are the files that are renamed when they are complete") {
+TEST_CASE("file names: only the temporary names of MANIFEST and wal.log and tables are temporaries") {
     for (const char* name : {"MANIFEST.tmp", "wal.log.tmp", "sst-000001.sst.tmp"}) CHECK(is_temporary(name));
     for (const char* name : {"MANIFEST", "wal.log", "sst-000001.sst", "sst-1.sst.tmp", "sst-000000.sst.tmp",
                              "wal-000001.log.tmp", "MANIFEST.tmp.tmp", "x.tmp", ".tmp"})

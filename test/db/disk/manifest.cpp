@@ -22,7 +22,7 @@ void check_refused(memory_directory& directory, const std::string& expected) {
     CHECK(directory.files() == before);
 }
 
-// Three tables, of which 1 and 2 overlap, a log, and a temporary file that only an open that succeeds may remove.
+// Adds three tables (1 and 2 overlap), a log, and a temporary file, which only an open that succeeds may remove.
 memory_directory& with_tables(memory_directory& directory) {
     return directory.with("sst-000001.sst", table_of({{"a", "1"}, {"c", "1"}}))
         .with("sst-000002.sst", table_of({{"b", "2"}, {"d", "2"}}))

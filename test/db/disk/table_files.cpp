@@ -21,7 +21,7 @@ const std::allocator<std::byte> with_default;
 
 }  // namespace
 
-TEST_CASE("table files: tables are written as the options say") {
+TEST_CASE("table files: the format follows the options") {
     const auto format = lsm::detail::table_format({.block_bytes = 77, .filter_bits_per_key = 3});
     CHECK(format.block_size == 77);
     CHECK(format.filter_bits_per_key == 3);
@@ -29,7 +29,7 @@ TEST_CASE("table files: tables are written as the options say") {
     CHECK_FALSE(lsm::detail::table_format({.extended_tables = false}).extended);
 }
 
-TEST_CASE("table files: a table has the entries from where the cursor stands") {
+TEST_CASE("table files: a table gets the entries from the position of the cursor on") {
     forward_only_cursor at(entry_list{{"a", "1"}, {"b", "2"}, {"c", deleted}, {"d", "4"}});
     at.next();
     lsm::bytes out;
@@ -38,7 +38,7 @@ TEST_CASE("table files: a table has the entries from where the cursor stands") {
     CHECK(out == table_of({{"b", "2"}, {"c", deleted}, {"d", "4"}}, 20));
 }
 
-TEST_CASE("table files: a table is durable before it has its name and the name when it is done") {
+TEST_CASE("table files: a table is durable before it gets its name") {
     lsm::io::memory_file_system memory;
     must(memory.make_directory("db"));
     recording_file_system fs(memory);

@@ -34,7 +34,7 @@ struct replayed_logs {
         at.seek_to_first();
         return walk(at);
     }
-    /// The logs of which something is to be kept, and from where to where.
+    /// One line for each log with cuts: its name and the first and last offsets of the cuts.
     [[nodiscard]] std::string to_keep() const {
         std::string out;
         for (const auto& [name, cuts] : replay.to_keep()) {
@@ -54,7 +54,7 @@ struct replayed_logs {
     lsm::detail::log_replay<alloc> replay;
 };
 
-// Three records of one length, of which the second may be damaged.
+// Three records of the same length, the second one perhaps damaged.
 bytes three_records(bool damaged = false) {
     auto out = log_of({{{"a", "1"}}, {{"b", "2"}}, {{"c", "3"}}});
     if (damaged) out[out.size() * 2 / 3 - 1] ^= 1;
@@ -79,7 +79,7 @@ TEST_CASE("log replay: records are applied in order and counted over all logs") 
     CHECK(logs.fs.changes().empty());
 }
 
-TEST_CASE("log replay: a torn end is dropped from the last log and is damage in a frozen one") {
+TEST_CASE("log replay: a torn end is dropped from the active log and is damage in a frozen one") {
     replayed_logs logs(lsm::wal::recovery::strict_tail);
     CHECK(must_fail(logs.try_add("wal-000001.log", three_records() + "torn")).code == errc::corruption);
     replayed_logs last(lsm::wal::recovery::strict_tail);
@@ -90,7 +90,7 @@ TEST_CASE("log replay: a torn end is dropped from the last log and is damage in 
     CHECK(last.to_keep() == "");
 }
 
-TEST_CASE("log replay: to a point in time everything after the first defect is left out and kept") {
+TEST_CASE("log replay: point_in_time leaves out and keeps everything after the first defect") {
     replayed_logs logs(lsm::wal::recovery::point_in_time);
     logs.add("wal-000001.log", three_records(true));
     logs.add("wal-000002.log", log_of({{{"d", "4"}}}));
@@ -105,7 +105,7 @@ TEST_CASE("log replay: to a point in time everything after the first defect is l
     CHECK(logs.fs.changes().empty());
 }
 
-TEST_CASE("log replay: salvage goes on after every defect and keeps each") {
+TEST_CASE("log replay: salvage goes on after each defect and keeps the skipped bytes") {
     replayed_logs logs(lsm::wal::recovery::salvage);
     logs.add("wal-000001.log", three_records(true) + "torn");
     logs.add("wal.log", log_of({{{"d", "4"}}}), false);
@@ -118,7 +118,7 @@ TEST_CASE("log replay: salvage goes on after every defect and keeps each") {
     CHECK(logs.replay.report().cut_bytes == record_size + 4);
 }
 
-TEST_CASE("log replay: a torn end in which intact records lie is kept") {
+TEST_CASE("log replay: a torn end that holds intact records is kept") {
     replayed_logs logs(lsm::wal::recovery::strict_tail);
     // The records after the damage do not reach the end of the log, so this may have been one torn write.
     const auto torn = three_records(true).substr(record_size) + "torn";
@@ -146,7 +146,7 @@ TEST_CASE("log replay: a missing log is damage unless the mode allows cuts") {
     CHECK(salvaged.entries() == entry_list{{"a", "1"}, {"b", "2"}});
 }
 
-TEST_CASE("log replay: what was cut is copied in order and known again") {
+TEST_CASE("log replay: the cuts are copied in order and compared with a copy") {
     replayed_logs logs(lsm::wal::recovery::salvage);
     const auto log = three_records(true);
     logs.add("wal-000001.log", log + "torn");

@@ -57,7 +57,7 @@ TEST_CASE("db table: a value and a tombstone are found and other keys are not") 
     for (const char* absent : {"a", "bb", "d", "f"}) CHECK_FALSE(find(absent).found);
 }
 
-TEST_CASE("db table: its bounds are those of its keys with and without properties") {
+TEST_CASE("db table: its bounds are its first and last key with and without properties") {
     const bool extended = GENERATE(true, false);
     db_parts parts({.extended_tables = extended});
     const auto table = parts.write_table(1, {{"b", "2"}, {"c", deleted}, {"e", ""}});
@@ -98,7 +98,7 @@ TEST_CASE("db table: a missing or damaged file is not opened") {
     CHECK(parts.fs.open_files() == 0);
 }
 
-TEST_CASE("db table: a lookup reads one block and a second one none") {
+TEST_CASE("db table: a lookup reads one block and a second lookup of the key reads none") {
     db_parts parts({.block_bytes = 200});
     const auto table = parts.write_table(1, forty_entries);
     REQUIRE(table->index().size() > 10);
@@ -115,7 +115,7 @@ TEST_CASE("db table: a lookup reads one block and a second one none") {
     CHECK_FALSE(table->cached(number + 1));
 }
 
-TEST_CASE("db table: a reader that does not fill the cache leaves it empty") {
+TEST_CASE("db table: reads without fill_cache leave the cache empty") {
     db_parts parts;
     const auto table = parts.write_table(1, forty_entries);
     const block_options options{.fill_cache = false};
@@ -125,13 +125,13 @@ TEST_CASE("db table: a reader that does not fill the cache leaves it empty") {
     CHECK_FALSE(table->cached(0));
 }
 
-TEST_CASE("db table: a block that is to be held can be held whether it is cached or not") {
+TEST_CASE("db table: a block that is read with pin can be held with and without a cache") {
     db_parts parts({.block_cache_bytes = GENERATE(as<std::size_t>(), 0, 1 << 20)});
     const auto table = parts.write_table(1, forty_entries);
     for (int round = 0; round < 3; ++round) CHECK(answer_of(table, *parts.readers, "key30", {.pin = true}).holdable);
 }
 
-TEST_CASE("db table: what the cache has of it goes with it") {
+TEST_CASE("db table: its blocks leave the cache when it is destroyed") {
     db_parts parts;
     auto table = parts.write_table(1, forty_entries);
     CHECK(answer_of(table, *parts.readers, "key30").found);
@@ -140,7 +140,7 @@ TEST_CASE("db table: what the cache has of it goes with it") {
     CHECK(parts.resources->cache.used() == 0);
 }
 
-TEST_CASE("db table: beyond the number of files that may be open a table is opened for each read") {
+TEST_CASE("db table: a table beyond max_open_files is opened for each read") {
     db_parts parts({.block_cache_bytes = 0, .max_open_files = 1});
     auto open = parts.write_table(1, forty_entries), closed = parts.write_table(2, forty_entries);
     CHECK(parts.fs.open_files() == 1);
@@ -153,7 +153,7 @@ TEST_CASE("db table: beyond the number of files that may be open a table is open
     CHECK(parts.fs.open_files() == 1);
 }
 
-TEST_CASE("db table: one that is to outlive its name is read after its file was removed") {
+TEST_CASE("db table: after outlive_name it is readable although its file was removed") {
     db_parts parts({.block_cache_bytes = 0, .max_open_files = 0});
     const auto kept = parts.write_table(1, forty_entries), lost = parts.write_table(2, forty_entries);
     must(kept->outlive_name());
@@ -164,7 +164,7 @@ TEST_CASE("db table: one that is to outlive its name is read after its file was 
     CHECK(must_fail(lost->outlive_name()).code == errc::stale);
 }
 
-TEST_CASE("db table: through a map no file stays open and no block is held") {
+TEST_CASE("db table: a mapped table keeps no file open and holds no blocks") {
     const scratch_directory scratch;
     lsm::io::posix_file_system posix;
     write_file(posix, scratch / "sst-000001.sst", table_of(forty_entries));

@@ -17,14 +17,14 @@ const std::string no_more_writes = " (the database takes no more writes until it
 
 }  // namespace
 
-TEST_CASE("health: at first writes are taken") {
+TEST_CASE("health: initially writes are accepted") {
     const health state(nullptr);
     CHECK(state.good());
     CHECK_FALSE(state.closed());
     CHECK(state.check());
 }
 
-TEST_CASE("health: the first reason for which writes are refused stays") {
+TEST_CASE("health: the first reason of poisoning stays and is reported once") {
     event_log events;
     health state(&events);
     const auto first = state.poison(failure(errc::io, "the disk is gone"));
@@ -33,12 +33,11 @@ TEST_CASE("health: the first reason for which writes are refused stays") {
     CHECK(state.poison(failure(errc::corruption, "something else")).what == first.what);
     CHECK(must_fail(state.check()).what == first.what);
     CHECK(must_fail(state.check()).code == errc::io);
-    // The listener is told once.
     REQUIRE(events.failures.size() == 1);
     CHECK(events.failures[0].what == first.what);
 }
 
-TEST_CASE("health: a full disk that leaves the files in doubt is no invitation to try again") {
+TEST_CASE("health: poisoning turns a full disk into an io error") {
     health state(nullptr);
     const auto why = state.poison(lsm::detail::system_failure("fsync", ENOSPC));
     CHECK(why.code == errc::io);
@@ -46,7 +45,7 @@ TEST_CASE("health: a full disk that leaves the files in doubt is no invitation t
     CHECK(must_fail(state.check()).code == errc::io);
 }
 
-TEST_CASE("health: to refuse writes is no failure") {
+TEST_CASE("health: refusing writes is not reported as a failure") {
     event_log events;
     health state(&events);
     state.refuse(failure(errc::read_only, "opened with read_only"));
@@ -56,7 +55,7 @@ TEST_CASE("health: to refuse writes is no failure") {
     CHECK(events.failures.empty());
 }
 
-TEST_CASE("health: a database that is closed stays closed whatever went before or comes after") {
+TEST_CASE("health: closing replaces every other reason and stays") {
     health state(nullptr);
     static_cast<void>(state.poison(failure(errc::io, "the disk is gone")));
     state.close(failure(errc::closed, "the database was closed"));

@@ -13,7 +13,7 @@ using lsm::detail::unpin_notifier;
 using pinned = lsm::detail::pinned_version<std::allocator<std::byte>>;
 using plain_version = lsm::detail::version<std::allocator<std::byte>>;
 
-/// Counts the notifications, and can do something at each.
+/// Counts the notifications, and calls `then` at each.
 struct unpin_listener final : unpin_notifier::listener {
     void pin_released() noexcept override {
         ++count;
@@ -23,7 +23,7 @@ struct unpin_listener final : unpin_notifier::listener {
     std::function<void()> then;
 };
 
-/// Two versions, of which the second is the current one.
+/// A superseded version and the current one.
 struct two_versions {
     two_versions() { notifier->supersede(current.get()); }
 
@@ -49,7 +49,7 @@ TEST_CASE("pin: it keeps its version and remembers its sequence") {
     CHECK(watched.expired());
 }
 
-TEST_CASE("pin: the release of a superseded version is notified and that of the current one is not") {
+TEST_CASE("pin: releasing a superseded version notifies and releasing the current one does not") {
     two_versions f;
     std::optional<pinned> old = f.pin_old(), current = f.pin_current();
     current.reset();
@@ -62,7 +62,7 @@ TEST_CASE("pin: the release of a superseded version is notified and that of the 
     CHECK(f.listener.count == 2);
 }
 
-TEST_CASE("pin: every copy is released and one that was moved from is not") {
+TEST_CASE("pin: each copy is released once and a moved-from pin releases nothing") {
     two_versions f;
     {
         pinned first = f.pin_old();
@@ -74,7 +74,7 @@ TEST_CASE("pin: every copy is released and one that was moved from is not") {
     CHECK(f.listener.count == 2);
 }
 
-TEST_CASE("pin: what is assigned to is released first") {
+TEST_CASE("pin: assigning to a pin releases its version") {
     two_versions f;
     pinned pin = f.pin_old();
     pin = f.pin_current();
@@ -88,7 +88,7 @@ TEST_CASE("pin: what is assigned to is released first") {
     CHECK(f.current.use_count() == 2);
 }
 
-TEST_CASE("pin: after the database has disconnected no release is notified") {
+TEST_CASE("pin: a release after the database has disconnected is not notified") {
     two_versions f;
     std::optional<pinned> pin = f.pin_old();
     f.notifier->disconnect();
@@ -96,7 +96,7 @@ TEST_CASE("pin: after the database has disconnected no release is notified") {
     CHECK(f.listener.count == 0);
 }
 
-TEST_CASE("pin: others may be released while a release is notified") {
+TEST_CASE("pin: a listener may release further pins") {
     two_versions f;
     std::optional<pinned> first = f.pin_old(), second = f.pin_old();
     f.listener.then = [&] { second.reset(); };
@@ -105,7 +105,7 @@ TEST_CASE("pin: others may be released while a release is notified") {
     CHECK(f.old.use_count() == 1);
 }
 
-TEST_CASE("pin: it belongs to the database that it was taken of") {
+TEST_CASE("pin: it belongs to the database that it was taken from") {
     const two_versions one, other;
     CHECK(one.pin_old().belongs_to(*one.notifier));
     CHECK_FALSE(one.pin_old().belongs_to(*other.notifier));

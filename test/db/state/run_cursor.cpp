@@ -24,7 +24,7 @@ run_cursor cursor_over(const table_run& tables, lsm::detail::block_options optio
 
 }  // namespace
 
-TEST_CASE("run cursor: tables are walked as one and those without entries are passed over") {
+TEST_CASE("run cursor: tables are walked as one and empty tables are skipped") {
     db_parts parts;
     const table_run tables{parts.write_table(1, {}),           parts.write_table(2, {{"a", "1"}, {"b", deleted}}),
                            parts.write_table(3, {}),           parts.write_table(4, {}),
@@ -63,7 +63,7 @@ TEST_CASE("run cursor: it moves as a cursor over all entries would") {
     }
 }
 
-TEST_CASE("run cursor: at damage it stops with an error and does not go on in the next table") {
+TEST_CASE("run cursor: damage is an error and not the end of a table") {
     db_parts parts;
     auto damaged = table_of({{"c", "1"}, {"d", "1"}}, 16);
     damaged[0] = '\x09';  // the first block
@@ -86,7 +86,7 @@ TEST_CASE("run cursor: at damage it stops with an error and does not go on in th
     CHECK(must_fail(at.status()).code == errc::bad_block);
 }
 
-TEST_CASE("run cursor: blocks are read as the options say") {
+TEST_CASE("run cursor: blocks are read with the given options") {
     db_parts parts;
     const table_run tables{parts.write_table(1, {{"a", "1"}}), parts.write_table(2, {{"b", "1"}})};
     auto at = cursor_over(tables, {.fill_cache = false});

@@ -20,7 +20,7 @@ std::uint64_t id_of(const lsm::detail::db_table<db_parts::alloc>* table) { retur
 
 }  // namespace
 
-TEST_CASE("table set: tables are listed by level and in their order") {
+TEST_CASE("table set: tables are listed by level and in their order within it") {
     db_parts parts;
     db_parts::table_set set{db_parts::alloc()};
     CHECK(set.lines().empty());
@@ -40,7 +40,7 @@ TEST_CASE("table set: tables are listed by level and in their order") {
     CHECK(set.memory_bytes() == memory);
 }
 
-TEST_CASE("table set: in a level a key is looked for in the table that covers it") {
+TEST_CASE("table set: in_level returns the table that covers the key") {
     db_parts parts;
     db_parts::table_set set{db_parts::alloc()};
     set.levels[3].push_back(parts.write_table(1, {{"", "1"}, {"b", "1"}}));
@@ -57,7 +57,7 @@ TEST_CASE("table set: in a level a key is looked for in the table that covers it
     }
 }
 
-TEST_CASE("table set: keys that differ only after many bytes are told apart") {
+TEST_CASE("table set: in_level is right for keys with a long common prefix") {
     const auto seed = seed_or(21);
     INFO("LSM_SEED=" << seed);
     std::mt19937_64 random(seed);

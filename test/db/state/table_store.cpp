@@ -16,7 +16,7 @@ using lsm::errc;
 using lsm::detail::largest_id;
 using file_hold = lsm::detail::table_store<db_parts::alloc>::file_hold;
 
-// Tables 5 and 4 and 3 of level 0, of which 4 and 3 overlap 2 of level 1.
+// Tables 5, 4 and 3 of level 0, and 2 and 1 of level 1. Table 2 overlaps 4 and 3.
 void set_five_tables(db_parts& parts) {
     parts.set_tables({{0, 5, {{"x", "5"}}},
                       {0, 4, {{"a", "4"}}},
@@ -35,7 +35,7 @@ db_parts::table_edit merge_into_level1(db_parts& parts) {
 
 }  // namespace
 
-TEST_CASE("table store: ids go on above those that are listed or on the disk") {
+TEST_CASE("table store: new ids are above all listed ones and the highest one on the disk") {
     db_parts parts;
     parts.write_table(7, {{"a", "1"}});
     must(parts.tables.open_listed({{0, 7}}, 0));
@@ -45,7 +45,7 @@ TEST_CASE("table store: ids go on above those that are listed or on the disk") {
     CHECK(must(parts.tables.new_id()) == 42);
 }
 
-TEST_CASE("table store: beyond the last id none is given out") {
+TEST_CASE("table store: ids end at the largest one") {
     db_parts parts;
     must(parts.tables.open_listed({}, largest_id - 2));
     must(parts.tables.check_ids(2));
@@ -57,7 +57,7 @@ TEST_CASE("table store: beyond the last id none is given out") {
     for (int i = 0; i < 2; ++i) CHECK(must_fail(parts.tables.new_id()).code == errc::too_large);
 }
 
-TEST_CASE("table store: what is listed is opened and a table without entries has no place in a key order") {
+TEST_CASE("table store: listed tables are opened and those without entries are left out above level 0") {
     db_parts parts;
     parts.write_table(1, {{"a", "1"}});
     parts.write_table(2, {});
@@ -71,7 +71,7 @@ TEST_CASE("table store: what is listed is opened and a table without entries has
           "db/MANIFEST: line 1: bad_manifest: lists sst-000009.sst, which is missing");
 }
 
-TEST_CASE("table store: a flushed table is the newest and takes the place of its memtable") {
+TEST_CASE("table store: a flushed table becomes the newest and replaces its memtable") {
     db_parts parts;
     set_five_tables(parts);
     const auto active = parts.memtable_of(2, {}), frozen = parts.memtable_of(1, {{"a", "6"}});
@@ -86,7 +86,7 @@ TEST_CASE("table store: a flushed table is the newest and takes the place of its
     CHECK(now->memtables[0] == active);
 }
 
-TEST_CASE("table store: the result of a merge in level 0 takes the place of the newest input") {
+TEST_CASE("table store: the result of a merge within level 0 takes the place of the newest input") {
     db_parts parts;
     set_five_tables(parts);
     db_parts::table_edit edit{.removed = {3, 4}};
@@ -95,7 +95,7 @@ TEST_CASE("table store: the result of a merge in level 0 takes the place of the 
     CHECK(parts.listed() == "L0 5\nL0 6\nL1 2\nL1 1\n");
 }
 
-TEST_CASE("table store: above level 0 tables are installed in the order of their keys") {
+TEST_CASE("table store: above level 0 tables are installed in key order") {
     db_parts parts;
     set_five_tables(parts);
     db_parts::table_edit edit{.removed = {2}};
@@ -106,7 +106,7 @@ TEST_CASE("table store: above level 0 tables are installed in the order of their
     CHECK(parts.versions.tables()->in_level(1, "q")->id() == 6);
 }
 
-TEST_CASE("table store: MANIFEST is replaced before a removed table goes and memory is given back") {
+TEST_CASE("table store: MANIFEST is replaced before removed tables are deleted and closed") {
     db_parts parts;
     set_five_tables(parts);
     const auto edit = merge_into_level1(parts);
@@ -129,7 +129,8 @@ TEST_CASE("table store: a table that only changes its level keeps its file") {
     CHECK(parts.entries_of(5) == entry_map{{"x", "5"}});
 }
 
-TEST_CASE("table store: after a failure nothing has changed and a disk that may hold the new MANIFEST ends writing") {
+TEST_CASE(
+    "table store: a failed install changes nothing and poisons the database if the disk may hold the new MANIFEST") {
     struct failing_call {
         const char* call;
         int sys;
@@ -155,7 +156,7 @@ TEST_CASE("table store: after a failure nothing has changed and a disk that may 
     CHECK(parts.tables.install(edit).has_value() == failing.healthy);
 }
 
-TEST_CASE("table store: while a hold is there no file is removed and the last one removes what was kept back") {
+TEST_CASE("table store: removals wait for the last file_hold") {
     db_parts parts;
     set_five_tables(parts);
     std::optional<file_hold> first(std::in_place, parts.tables), second(std::in_place, parts.tables);
@@ -170,7 +171,7 @@ TEST_CASE("table store: while a hold is there no file is removed and the last on
     CHECK_FALSE(parts.directory.files().contains("sst-000005.sst"));
 }
 
-TEST_CASE("table store: a directory that was released loses no file") {
+TEST_CASE("table store: no file is removed after release") {
     db_parts parts;
     parts.write_table(1, {{"a", "1"}});
     parts.write_table(2, {{"a", "2"}});
@@ -183,7 +184,7 @@ TEST_CASE("table store: a directory that was released loses no file") {
     CHECK(parts.directory.names() == std::vector<std::string>{"sst-000001.sst", "sst-000002.sst"});
 }
 
-TEST_CASE("table store: a removed table is read on by those that pinned it though no file stays open") {
+TEST_CASE("table store: a removed table stays readable for pins even if its file was closed") {
     db_parts parts({.block_cache_bytes = 0, .max_open_files = 0});
     set_five_tables(parts);
     const auto pinned = parts.versions.pin();
@@ -197,7 +198,7 @@ TEST_CASE("table store: a removed table is read on by those that pinned it thoug
     CHECK(must(now->tables->levels[0][0]->load(0, {})).key(0) == "x");
 }
 
-TEST_CASE("table store: a database that takes no writes installs nothing") {
+TEST_CASE("table store: nothing is installed while writes are refused") {
     db_parts parts;
     set_five_tables(parts);
     const auto edit = merge_into_level1(parts);
@@ -207,7 +208,7 @@ TEST_CASE("table store: a database that takes no writes installs nothing") {
     CHECK(parts.directory.files().at("MANIFEST") == five_tables);
 }
 
-TEST_CASE("table store: MANIFEST is written for the tables that there are") {
+TEST_CASE("table store: write_manifest lists the tables of the current version") {
     db_parts parts;
     set_five_tables(parts);
     must(parts.directory.fs.remove("db/MANIFEST"));

@@ -20,7 +20,7 @@ std::vector<std::uint64_t> numbers_in(const db_parts::version& v) {
 
 }  // namespace
 
-TEST_CASE("version: it takes over the memtables of another in their order but for one") {
+TEST_CASE("version: it takes over the memtables of another version except one in their order") {
     db_parts::version old{db_parts::alloc()}, all{db_parts::alloc()}, flushed{db_parts::alloc()};
     for (const std::uint64_t number : {3u, 2u, 1u}) old.memtables.push_back(db_parts::memtable_of(number, {}));
     all.memtables.push_back(db_parts::memtable_of(4, {}));
@@ -30,7 +30,7 @@ TEST_CASE("version: it takes over the memtables of another in their order but fo
     CHECK(numbers_in(flushed) == std::vector<std::uint64_t>{3, 1});
 }
 
-TEST_CASE("version: it takes over memtables without an allocation where memory was reserved") {
+TEST_CASE("version: taking over memtables into reserved memory allocates nothing") {
     using logged = logged_allocator<std::byte>;
     allocation_log log;
     lsm::detail::version<logged> old{logged(log)}, next{logged(log)};
@@ -42,7 +42,7 @@ TEST_CASE("version: it takes over memtables without an allocation where memory w
     CHECK(next.memtables.size() == 2);
 }
 
-TEST_CASE("version: a cursor shows a memtable as of a sequence and does not own it") {
+TEST_CASE("version: cursor_of shows a memtable as of a sequence and does not own it") {
     const auto memtable = db_parts::memtable_of(1, {{"a", "1"}, {"b", "2"}, {"a", "3"}, {"b", deleted}});
     const auto entries_at = [&](lsm::detail::sequence at) {
         auto cursor = lsm::detail::cursor_of(*memtable, at);

@@ -43,13 +43,13 @@ struct throttled : writing_parts {
 
 }  // namespace
 
-TEST_CASE("throttle: one write buffer is the active one and the others may be frozen") {
+TEST_CASE("throttle: all write buffers but one may be frozen") {
     CHECK(throttled({.max_write_buffers = 4}).writers.max_frozen() == 3);
     CHECK(throttled({.max_write_buffers = 2}).writers.max_frozen() == 1);
     CHECK(throttled({.max_write_buffers = 0}).writers.max_frozen() == 1);
 }
 
-TEST_CASE("throttle: while there is room no writer waits") {
+TEST_CASE("throttle: a writer does not wait while there is room") {
     throttled f({.max_write_buffers = 3});
     f.freeze(1);
     CHECK(must(f.writers.wait_for_room(10 * buffer_bytes)));
@@ -57,7 +57,7 @@ TEST_CASE("throttle: while there is room no writer waits") {
     CHECK(f.events.stalls.empty());
 }
 
-TEST_CASE("throttle: a writer that waits schedules the flush and goes on when it has made room") {
+TEST_CASE("throttle: a waiting writer schedules the flush and continues after it") {
     // The flush runs in the call that schedules it.
     throttled f(plain({.max_write_buffers = 3}));
     f.freeze(2);
@@ -69,7 +69,7 @@ TEST_CASE("throttle: a writer that waits schedules the flush and goes on when it
     CHECK(f.events.stalls[0].nanoseconds == f.context.counters.stall_nanoseconds);
 }
 
-TEST_CASE("throttle: it gives up on a slow flush as long as the memtable is not twice as large as it should be") {
+TEST_CASE("throttle: a writer waits for a slow flush only if the memtable has reached twice its limit") {
     throttled f({.max_write_buffers = 2});
     f.freeze(1);
     const auto begun = lsm::test::clock::now();
@@ -91,7 +91,7 @@ TEST_CASE("throttle: it gives up on a slow flush as long as the memtable is not 
     CHECK(f.stalls() == 2);
 }
 
-TEST_CASE("throttle: a writer that waits learns why flushes fail if they are not tried again by themselves") {
+TEST_CASE("throttle: a waiting writer returns the error of a failed flush at once if nothing retries it") {
     throttled f(plain({.max_write_buffers = 2}));
     f.freeze(1);
     f.fs.fault = [](std::string_view call) { return call.starts_with("write db/sst-") ? ENOSPC : 0; };
@@ -99,7 +99,7 @@ TEST_CASE("throttle: a writer that waits learns why flushes fail if they are not
     CHECK(f.stalls() == 1);
 }
 
-TEST_CASE("throttle: a writer that waits learns why flushes fail after two seconds of trying again") {
+TEST_CASE("throttle: a waiting writer returns the error of failing flushes after two seconds") {
     lsm::io::thread_executor threads(1);
     throttled f({.max_write_buffers = 2, .executor = &threads});
     f.freeze(1);
@@ -111,7 +111,7 @@ TEST_CASE("throttle: a writer that waits learns why flushes fail after two secon
     CHECK(must(f.writers.wait_for_room(2 * buffer_bytes)));
 }
 
-TEST_CASE("throttle: a writer that waits learns that writes are refused or that the database was closed") {
+TEST_CASE("throttle: a waiting writer returns the reason why writes are refused") {
     throttled f({.max_write_buffers = 2});
     f.freeze(1);
     SECTION("refused") {
@@ -134,7 +134,7 @@ TEST_CASE("throttle: writes are not delayed while maintenance keeps up") {
     CHECK(f.stalls() == 0);
 }
 
-TEST_CASE("throttle: writes are delayed by their size when level 0 or the frozen memtables come near their limit") {
+TEST_CASE("throttle: writes are delayed by their size near the limit of level 0 or of frozen memtables") {
     throttled f({.max_write_buffers = 4, .compaction = {.level0_slowdown = 2, .level0_stop = 4}});
     SECTION("level 0") { f.set_level0(4); }
     SECTION("frozen memtables") { f.freeze(3); }
@@ -149,7 +149,7 @@ TEST_CASE("throttle: writes are delayed by their size when level 0 or the frozen
     CHECK(f.stalls() > 1);
 }
 
-TEST_CASE("throttle: writes are delayed the more the longer level 0 is") {
+TEST_CASE("throttle: delays grow with the number of tables in level 0") {
     // How many writes of one size pass before the first delay; 100 if all do.
     const auto writes_before_delay = [](std::uint64_t tables) {
         throttled f({.compaction = {.level0_slowdown = 2, .level0_stop = 8}});
@@ -168,7 +168,7 @@ TEST_CASE("throttle: writes are delayed the more the longer level 0 is") {
     CHECK(writes_before_delay(8) < writes_before_delay(6));
 }
 
-TEST_CASE("throttle: tables of level 0 that no compaction will reduce delay nobody") {
+TEST_CASE("throttle: level 0 delays no writer if no compaction will reduce it") {
     const bool compacts = GENERATE(true, false);
     throttled f({.compaction = {.style = compacts ? lsm::compaction_style::leveled : lsm::compaction_style::none,
                                 .level0_slowdown = 2,
@@ -179,7 +179,7 @@ TEST_CASE("throttle: tables of level 0 that no compaction will reduce delay nobo
     CHECK(f.stalls() == (compacts ? 1 : 0));
 }
 
-TEST_CASE("throttle: the pressure is measured again after 256 writes or at once when that is asked for") {
+TEST_CASE("throttle: the pressure is measured every 256 writes or on request") {
     throttled f({.compaction = {.level0_slowdown = 2, .level0_stop = 4}});
     const auto is_delayed = [&] {
         const auto before = f.stalls();

@@ -43,7 +43,7 @@ struct written_parts : writing_parts {
 
 }  // namespace
 
-TEST_CASE("write path: a write is in the log and in the memtable and counted when it returns") {
+TEST_CASE("write path: a write is logged and in the memtable and counted when it returns") {
     written_parts parts;
     must(parts.write({{"a", "1"}, {"b", "22"}, {"a", deleted}}));
     must(parts.write({{"c", "3"}}, true));
@@ -60,7 +60,7 @@ TEST_CASE("write path: a write is in the log and in the memtable and counted whe
     CHECK(counters.write_latency.summary().count == 2);
 }
 
-TEST_CASE("write path: readers see a write only when it is in the log and all of it in the memtable") {
+TEST_CASE("write path: readers see a write only after it is logged and complete") {
     written_parts parts;
     must(parts.write({{"a", "1"}}));
     const auto now = parts.versions.pin();
@@ -75,7 +75,7 @@ TEST_CASE("write path: readers see a write only when it is in the log and all of
     CHECK(now.at() == 1);
 }
 
-TEST_CASE("write path: a batch that no log record can hold is refused before it is looked at") {
+TEST_CASE("write path: a batch that is too large for a log record is refused") {
     written_parts parts;
     const char byte = 0;
     const lsm::bytes_view huge(&byte, lsm::max_length - 3);
@@ -84,7 +84,7 @@ TEST_CASE("write path: a batch that no log record can hold is refused before it 
     must(parts.write({{"a", "1"}}));
 }
 
-TEST_CASE("write path: a full disk refuses one write and a failing one all that follow") {
+TEST_CASE("write path: a full disk refuses one write and a failed sync all that follow") {
     written_parts parts;
     must(parts.write({{"a", "1"}}));
     parts.fs.fault = [](std::string_view call) { return call == "write db/wal.log" ? ENOSPC : 0; };
@@ -102,7 +102,7 @@ TEST_CASE("write path: a full disk refuses one write and a failing one all that 
     CHECK(parts.visible() == entry_list{{"a", "1"}, {"c", "3"}});
 }
 
-TEST_CASE("write path: a memtable freezes together with its log and a new one takes the writes") {
+TEST_CASE("write path: a memtable freezes together with its log and a new one takes its place") {
     written_parts parts;
     CHECK_FALSE(must(parts.writes.freeze()));
     must(parts.write({{"a", "1"}}));
@@ -138,7 +138,7 @@ TEST_CASE("write path: a full memtable freezes before the next write and its flu
     CHECK_FALSE(parts.directory.files().contains("wal-000001.log"));
 }
 
-TEST_CASE("write path: where no other memtable may freeze a write goes into the full one") {
+TEST_CASE("write path: a write goes into a full memtable if no other may freeze") {
     written_parts parts({.write_buffer_bytes = 10'000, .max_write_buffers = 2});
     must(parts.write({{"a", bytes(10'000, 'v')}}));
     must(parts.write({{"b", bytes(10'000, 'v')}}));
@@ -149,7 +149,7 @@ TEST_CASE("write path: where no other memtable may freeze a write goes into the 
     CHECK(parts.context.counters.stalls == 1);
 }
 
-TEST_CASE("write path: a log that cannot be renamed refuses a write and stays the log") {
+TEST_CASE("write path: a log that cannot be renamed refuses a write and stays the active log") {
     written_parts parts({.write_buffer_bytes = 0});
     must(parts.write({{"a", "1"}}));
     parts.fs.fault = [](std::string_view call) { return call.starts_with("rename ") ? EIO : 0; };
@@ -162,7 +162,7 @@ TEST_CASE("write path: a log that cannot be renamed refuses a write and stays th
     CHECK(parts.directory.files().at("wal-000001.log") == log_of({{{"a", "1"}}}));
 }
 
-TEST_CASE("write path: it continues a log that was replayed after its intact records") {
+TEST_CASE("write path: a replayed log is continued after its intact records") {
     written_parts parts;
     const auto intact = log_of({{{"a", "1"}}});
     parts.directory.with("wal.log", intact + "torn");
@@ -176,7 +176,7 @@ TEST_CASE("write path: it continues a log that was replayed after its intact rec
     CHECK(parts.visible() == entry_list{{"a", "1"}, {"b", "2"}});
 }
 
-TEST_CASE("write path: between writes there is no writer and afterwards they go on") {
+TEST_CASE("write path: no thread writes during between_writes") {
     written_parts parts;
     std::atomic<bool> written = false;
     thread_group threads;
@@ -191,7 +191,7 @@ TEST_CASE("write path: between writes there is no writer and afterwards they go 
     CHECK(parts.versions.visible() == 1);
 }
 
-TEST_CASE("write path: writes that wait together are one record and one sequence") {
+TEST_CASE("write path: writes that wait together get one record and one sequence") {
     written_parts parts;
     findings wrong;
     thread_group threads;
@@ -209,7 +209,7 @@ TEST_CASE("write path: writes that wait together are one record and one sequence
     CHECK(parts.context.counters.writes == 3);
 }
 
-TEST_CASE("write path: the log and its name are durable after it was closed") {
+TEST_CASE("write path: closing makes the log and its name durable") {
     written_parts parts;
     must(parts.write({{"a", "1"}}));
     parts.fs.forget();

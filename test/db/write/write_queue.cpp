@@ -59,7 +59,7 @@ public:
         threads_.join();
     }
 
-    std::vector<bytes> groups;  // of later leaders, of which one writes at a time
+    std::vector<bytes> groups;  // of the later leaders; one writes at a time
 
 private:
     write_queue& queue_;
