@@ -27,10 +27,8 @@ set(contracts "compaction_policy|event_listener|levels|options|repair_report|sta
 set(only_declarations db/event_listener.hpp db/levels.hpp db/repair_report.hpp db/verify_report.hpp
                       db/state/db_context.hpp db/state/found_entry.hpp wal/recovery.hpp)
 
-# Parts that are tested through the header that gives them their meaning.
+# A part that is tested through the header that gives it its meaning.
 set(test_of_db/db_core.hpp db/db.cpp)
-set(test_of_db/compaction/compaction_choice.hpp db/compaction_policy.cpp)
-set(test_of_db/compaction/policies.hpp db/compaction_policy.cpp)
 
 # Sets `out` to the room of a path below include/lsm: empty for the files that belong to no room, "none" for a mistake.
 function(room_of path out)

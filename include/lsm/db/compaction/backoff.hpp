@@ -28,7 +28,7 @@ public:
         retry_ = clock::now() + pause_;
         pause_ = std::min(2 * pause_, longest_pause);
     }
-    /// Ends the pause. The trouble stays if `still_in_trouble`.
+    /// Makes the next pause the shortest again. Ends the trouble, and with it the pause, unless `still_in_trouble`.
     void succeeded(bool still_in_trouble = false) noexcept {
         if (!still_in_trouble) trouble_.reset();
         pause_ = shortest_pause;
