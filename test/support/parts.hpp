@@ -27,10 +27,10 @@
 #include "support/recording_file_system.hpp"
 #include "support/results.hpp"
 
-/// The parts of a database, for the tests of single parts.
+/// The parts of a database, built by hand for the tests of single parts.
 namespace lsm::test {
 
-/// A table, the level it lies in and its id.
+/// The entries of a table, its id, and the level that it lies in.
 struct placed_table {
     int level;
     std::uint64_t id;
@@ -58,7 +58,7 @@ struct db_parts {
         publish(std::make_shared<const table_set>(alloc()), {std::make_shared<memtable>(0, 0, alloc())});
     }
 
-    /// A memtable with these entries, the first of them written at sequence 1, and the names of its logs.
+    /// Makes a memtable with these entries, written at sequences 1, 2, 3 and so on, and with these names of logs.
     static std::shared_ptr<memtable> memtable_of(std::uint64_t number, const entry_list& entries,
                                                  std::vector<std::string> logs = {}) {
         auto out = std::make_shared<memtable>(number, 0, alloc());
@@ -95,7 +95,7 @@ struct db_parts {
         publish(std::move(levels), {now->memtables.begin(), now->memtables.end()});
     }
 
-    /// What MANIFEST would say of the tables of the current version.
+    /// The MANIFEST of the tables of the current version.
     [[nodiscard]] std::string listed() { return detail::format_manifest(versions.tables()->lines()); }
     /// The entries in the file of a table.
     [[nodiscard]] entry_map entries_of(std::uint64_t id) { return entries_in(directory.table(detail::table_name(id))); }

@@ -25,14 +25,14 @@ TEST_CASE("repairer: the lines before the first one that breaks a rule are intac
     CHECK(intact_part("L0 2\nL1 1") == "L0 2\n");
     CHECK(intact_part("?\nL0 2\n") == "");
     CHECK(intact_part("L0 2\nL0 3\n\nL1 1\n") == "L0 2\nL0 3\n");
-    // These are wrong only because of what comes before them.
+    // These lines break a rule only together with earlier lines.
     CHECK(intact_part("L1 2\nL2 3\nL1 4\nL3 5\n") == "L1 2\nL2 3\n");
     CHECK(intact_part("L0 2\nL0 3\nL0 4\nL0 3\n") == "L0 2\nL0 3\nL0 4\n");
 }
 
 TEST_CASE("repairer: all tables are read before anything is changed") {
     memory_directory directory;
-    // Table 3 is damaged, and only after that is it found that 1 and 2 contradict each other.
+    // Table 3 is damaged. The conflict between 1 and 2 is found only after that.
     directory.with("MANIFEST", "L0 3\n?\n")
         .with("sst-000003.sst", "damaged")
         .with("sst-000002.sst", table_of({{"a", "2"}}))
@@ -75,7 +75,7 @@ TEST_CASE("repairer: a table that is not listed is an orphan only if MANIFEST is
     const auto intact = must(lsm::detail::repairer(files, {}).run());
     CHECK_FALSE(intact.needed);
     CHECK(intact.orphans == std::vector<std::uint64_t>{2});
-    // One that lists a missing table is damaged: what it meant may be the table that it does not list.
+    // If it lists a missing table it is damaged, and may have meant the table that it does not list.
     directory.with("MANIFEST", "L0 1\nL0 3\n");
     const auto damaged = must(lsm::detail::repairer(files, {}).run());
     CHECK(damaged.needed);

@@ -10,7 +10,7 @@ namespace {
 using lsm::detail::backoff;
 using lsm::detail::failure;
 
-/// Fails, and requires that the pause after it is `expected` long.
+/// Records a failure, and requires that the pause after it is `expected` long.
 void fail_for(backoff& work, backoff::clock::duration expected) {
     const auto before = backoff::clock::now();
     work.failed(failure(lsm::errc::no_space, "the disk is full"));

@@ -16,7 +16,7 @@ using lsm::errc;
 using compaction_of_tables = lsm::detail::compaction<db_parts::alloc>;
 using id_list = std::vector<std::uint64_t>;
 
-/// Tables, and compactions of them that are carried out without being installed.
+/// Tables, and compactions of them whose results are not installed.
 struct merged_tables : db_parts {
     explicit merged_tables(const std::vector<placed_table>& listed, lsm::options opts = {}) : db_parts(opts) {
         set_tables(listed);
@@ -48,7 +48,7 @@ TEST_CASE("compaction of tables: the newest entry of each key is written") {
                      {1, 1, {{"b", "1"}, {"c", "1"}}},
                      {1, 2, {{"d", "2"}}}});
     CHECK(f.merged({1, 2, 3, 4}, 1) == entry_map{{"a", "4"}, {"c", "3"}, {"d", "2"}});
-    // The tables of the database are still the same.
+    // The database still has the inputs.
     CHECK(f.listed() == "L0 4\nL0 3\nL1 1\nL1 2\n");
     CHECK(f.entries_of(4) == entry_map{{"a", "4"}, {"b", deleted}});
 }
@@ -80,7 +80,7 @@ TEST_CASE("compaction of tables: a tombstone is kept while an older table that i
                      {0, 3, {{"k", "3"}}},
                      {1, 2, {{"a", "2"}}},
                      {3, 1, {{"b", "1"}, {"c", "1"}}}});
-    // In level 0 the older tables there count, and all levels.
+    // For an output in level 0, the older tables there count, too.
     CHECK(f.merged({4}, 0) == entry_map{{"a", deleted}, {"c", deleted}, {"k", deleted}});
     CHECK(f.merged({4, 3}, 0) == entry_map{{"a", deleted}, {"c", deleted}});
     CHECK(f.merged({4, 3, 2}, 1) == entry_map{{"c", deleted}});
@@ -99,7 +99,7 @@ TEST_CASE("compaction of tables: a single input moves unless it stays in its lev
     CHECK(f.work({2}, 4).moved()->id() == 2);
     CHECK(f.work({2}, 1).moved() == nullptr);
     CHECK(f.work({1, 2}, 2).moved() == nullptr);
-    // It has a tombstone that nothing deeper can need.
+    // Table 1 has a tombstone that no deeper table needs.
     CHECK(f.work({1}, 2).moved() == nullptr);
     f.set_tables({{1, 1, {{"a", deleted}, {"b", "1"}}}, {3, 2, {{"k", "2"}}}});
     CHECK(f.work({1}, 2).moved()->id() == 1);

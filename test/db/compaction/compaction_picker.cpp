@@ -16,7 +16,7 @@ using lsm::compaction_choice;
 using picker = lsm::detail::compaction_picker<db_parts::alloc>;
 using id_list = std::vector<std::uint64_t>;
 
-/// Always chooses the same, and keeps the last layout that it was shown.
+/// Always makes the same choice, and keeps the layout of the last call.
 class fixed_choice final : public lsm::compaction_policy {
 public:
     explicit fixed_choice(id_list inputs, int output_level) : choice_{std::move(inputs), output_level} {}
@@ -30,7 +30,7 @@ private:
     compaction_choice choice_;
 };
 
-// The inputs that are picked, sorted; nothing if none are.
+// The inputs of the pick in ascending order; empty if there is none.
 id_list picked(const picker& from, const db_parts::table_set& tables, bool readers_wait = false) {
     auto choice = from.pick(tables, readers_wait);
     if (!choice) return {};
@@ -120,7 +120,7 @@ TEST_CASE("compaction picker: the inputs of a compaction that met damage are nev
     pick.leave_out_inputs(*failed);
     pick.end(*failed);
     CHECK(picked(pick, *tables) == id_list{3, 4});
-    // A compaction that is asked for may include them.
+    // A compaction on request may include them.
     const auto layout = pick.layout_of(*tables);
     for (const auto& t : layout.levels[0]) CHECK_FALSE(t.busy);
 }

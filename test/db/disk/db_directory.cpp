@@ -96,7 +96,7 @@ TEST_CASE("db directory: creating an existing directory is no error and syncs no
 TEST_CASE("db directory: a directory that another process creates at the same time is made durable") {
     lsm::io::memory_file_system memory;
     recording_file_system fs(memory);
-    // The other process makes both directories after the parent was found missing.
+    // The other process creates both directories after this one has found the parent missing.
     fs.fault = [&](std::string_view call) {
         if (fs.calls.size() != 2) return 0;
         CHECK(call == "mkdir parent");

@@ -19,7 +19,6 @@ TEST_CASE("latency histogram: percentiles are at most an eighth too high") {
     const auto all = histogram.summary();
     CHECK(all.count == 100);
     CHECK(all.longest == 100'000);
-    // At most an eighth too high, and never longer than the longest.
     const auto is_about = [](std::uint64_t shown, std::uint64_t exact) {
         return shown >= exact && shown <= exact + exact / 8;
     };

@@ -109,7 +109,7 @@ TEST_CASE("db table: a lookup reads one block and a second lookup of the key rea
     CHECK(parts.fs.reads == 1);
     CHECK(parts.readers->sum(&lsm::detail::read_counters::cache_misses) == 1);
     CHECK(parts.readers->sum(&lsm::detail::read_counters::cache_hits) == 1);
-    // A cursor finds the block, too.
+    // A cursor finds the block in the cache, too.
     const auto number = *table->index().floor("key30");
     CHECK(table->cached(number));
     CHECK_FALSE(table->cached(number + 1));
@@ -168,7 +168,7 @@ TEST_CASE("db table: a mapped table keeps no file open and holds no blocks") {
     const scratch_directory scratch;
     lsm::io::posix_file_system posix;
     write_file(posix, scratch / "sst-000001.sst", table_of(forty_entries));
-    hooked_file_system fs(posix);  // it has no maps: without one the file stays open
+    hooked_file_system fs(posix);  // has no maps, so the file stays open
     const auto readers = std::make_shared<lsm::detail::reader_slots>();
     const auto resources =
         std::make_shared<lsm::detail::table_resources<db_parts::alloc>>(lsm::options{.map_tables = true}, readers);

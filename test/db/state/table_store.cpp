@@ -26,7 +26,7 @@ void set_five_tables(db_parts& parts) {
 }
 const std::string five_tables = "L0 5\nL0 4\nL0 3\nL1 2\nL1 1\n";
 
-// Puts a new table 6 into level 1, in place of 4, 3 and 2.
+// Replaces tables 4, 3 and 2 by a new table 6 in level 1.
 db_parts::table_edit merge_into_level1(db_parts& parts) {
     db_parts::table_edit edit{.removed = {4, 3, 2}};
     edit.added.emplace_back(1, parts.write_table(6, {{"a", "4"}, {"b", "3"}, {"c", "2"}}));
@@ -191,7 +191,7 @@ TEST_CASE("table store: a removed table stays readable for pins even if its file
     must(parts.tables.install(merge_into_level1(parts)));
     CHECK_FALSE(parts.directory.files().contains("sst-000004.sst"));
     CHECK(must(pinned->tables->levels[0][1]->load(0, {})).key(0) == "a");
-    // The same for all tables of a version when the directory gets another owner.
+    // let_outlive() does the same for every table of a version.
     const auto now = parts.versions.pin();
     parts.tables.let_outlive(*now);
     must(parts.directory.fs.remove("db/sst-000005.sst"));

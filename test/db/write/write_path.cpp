@@ -18,7 +18,7 @@ using namespace lsm::test;
 using lsm::bytes;
 using lsm::errc;
 
-/// A write path whose log can be read. Flushes are held unless the options have an executor.
+/// A write path whose log has no preallocated zeros. Flushes are held unless the options have an executor.
 struct written_parts : writing_parts {
     explicit written_parts(lsm::options opts = {}) : writing_parts(without_preallocation(opts)) {}
 
@@ -113,7 +113,7 @@ TEST_CASE("write path: a memtable freezes together with its log and a new one ta
     CHECK(now->memtables[0]->number > now->memtables[1]->number);
     CHECK(now->memtables[1]->logs == std::vector<std::string>{"wal-000001.log"});
     CHECK(parts.directory.files().at("wal-000001.log") == log_of({{{"a", "1"}}}));
-    // To freeze an empty one makes no other.
+    // Freezing an empty memtable does nothing.
     CHECK(must(parts.writes.freeze()) == number);
     CHECK(parts.frozen() == 1);
     must(parts.write({{"b", "2"}}));

@@ -307,8 +307,6 @@ private:
         kind.failed(std::move(why));
     }
 
-    // --- the jobs
-
     // A job on a thread does one thing and then resubmits itself, so that other jobs on the executor, also those of
     // other databases, get their turn even if this one pauses again and again.
     void run(job& self) {
